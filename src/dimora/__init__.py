@@ -1,0 +1,3 @@
+"""Dimora: the private home for language models."""
+
+__version__ = "0.1.0"

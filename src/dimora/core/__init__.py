@@ -1,0 +1,1 @@
+"""Words everyone in the house speaks: types, errors, settings, the shelf finder."""

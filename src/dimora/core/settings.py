@@ -1,0 +1,401 @@
+"""The settings of a house: one frozen object, each value knowing where it came from.
+
+Defaults < file (TOML, `$DIMORA_HOME/dimora.toml` or `$DIMORA_CONFIG`) < environment < flags.
+A value that cannot be parsed, and a key that does not exist, is an error that names its origin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from dimora.core.durations import FOREVER, format_duration, parse_duration
+from dimora.core.errors import ConfigurationError
+
+DEFAULT_PORT = 11434
+
+
+class Address(NamedTuple):
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key's holder; the key itself is kept only as its sha256."""
+
+    user: str
+    sha256: str
+    workspace: str = "main"
+    roles: tuple[str, ...] = ("user",)
+
+
+class Knob(NamedTuple):
+    """How a setting is read and what it is for."""
+
+    parse: Callable[[Any], Any]
+    help: str
+    env: tuple[str, ...] = ()
+    secret: bool = False
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    return value.strip().strip("\"'")
+
+
+def _path(value: Any) -> Path:
+    return Path(_string(value)).expanduser().absolute()
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number")
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        raise ValueError("must be a whole number") from None
+    if number < 0:
+        raise ValueError("must not be negative")
+    return number
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower()
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError("must be true or false")
+
+
+def _seconds(value: Any) -> float:
+    """A duration; bare numbers are seconds, negative is forever."""
+    if isinstance(value, bool):
+        raise ValueError("must be a duration like 5m")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return parse_duration(_string(value))
+    return FOREVER if number < 0 else number
+
+
+_SIZE_UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def _bytes(value: Any) -> int:
+    text = str(value).strip().upper().removesuffix("IB").removesuffix("B")
+    number = text.rstrip("KMGT")
+    try:
+        return int(float(number) * _SIZE_UNITS[text[len(number) :]])
+    except (ValueError, KeyError):
+        raise ValueError("must be a size like 800M or 16G") from None
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be a list, or words with commas between them")
+    return tuple(w for w in (_string(v) for v in value) if w)
+
+
+def _address(value: Any) -> Address:
+    """`[scheme://]host[:port][/path]`, as OLLAMA_HOST is written."""
+    text = _string(value)
+    scheme, _, rest = text.rpartition("://")
+    rest = rest.split("/")[0]
+    fallback = {"http": 80, "https": 443}.get(scheme, DEFAULT_PORT)
+    if rest.startswith("["):
+        host, _, port = rest[1:].partition("]")
+        port = port.removeprefix(":")
+    elif rest.count(":") > 1:
+        host, port = rest, ""
+    else:
+        host, _, port = rest.partition(":")
+    if port and not (port.isdigit() and int(port) < 65536):
+        raise ValueError("must be host:port with a port below 65536")
+    return Address(host or "127.0.0.1", int(port) if port else fallback)
+
+
+def _api_keys(value: Any) -> tuple[ApiKey, ...]:
+    """A list of tables (file), or `name:key[:role],...` (environment)."""
+    if isinstance(value, str):
+        value = [
+            dict(zip(("user", "key", "role"), entry.split(":"), strict=False))
+            for entry in value.split(",")
+            if entry.strip()
+        ]
+    if not isinstance(value, list):
+        raise ValueError("must be a list of tables with user and key")
+    return tuple(_api_key(entry) for entry in value)
+
+
+def _api_key(entry: Any) -> ApiKey:
+    if not isinstance(entry, dict) or not entry.get("user"):
+        raise ValueError("every key needs a user: name:key or a table with user and key")
+    known = {"user", "key", "sha256", "workspace", "role", "roles"}
+    if unknown := set(entry) - known:
+        raise ValueError(f"unknown words in a key: {', '.join(sorted(unknown))}")
+    key = str(entry.get("key", ""))
+    if key and len(key) < 16:
+        raise ValueError(f"the key of {entry['user']!r} is shorter than 16 characters")
+    digest = entry.get("sha256") or (key and hashlib.sha256(key.encode()).hexdigest())
+    if not digest:
+        raise ValueError(f"{entry['user']!r} has no key")
+    roles = entry.get("roles") or ([entry["role"]] if entry.get("role") else ["user"])
+    return ApiKey(
+        user=str(entry["user"]),
+        sha256=str(digest),
+        workspace=str(entry.get("workspace", "main")),
+        roles=tuple(str(r) for r in roles),
+    )
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting there is. Sizes are bytes, times seconds; 0 mostly means "choose for me"."""
+
+    home: Annotated[
+        Path, Knob(_path, "where everything of ours lies", ("DIMORA_HOME",))
+    ] = Path("~/.dimora")
+    host: Annotated[
+        Address,
+        Knob(_address, "address and port to serve on", ("DIMORA_HOST", "OLLAMA_HOST")),
+    ] = Address("127.0.0.1", DEFAULT_PORT)
+    models: Annotated[
+        Path,
+        Knob(
+            _path,
+            "model store in Ollama's layout; default: models in home",
+            ("DIMORA_MODELS", "OLLAMA_MODELS"),
+        ),
+    ] = Path()
+    default_model: Annotated[
+        str, Knob(_string, "the chat model `make run` and an empty `run` use", ("DIMORA_MODEL",))
+    ] = "smollm2:135m"
+    origins: Annotated[
+        tuple[str, ...],
+        Knob(_words, "more web origins that may call us", ("DIMORA_ORIGINS", "OLLAMA_ORIGINS")),
+    ] = ()
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        Knob(_words, "more names a Host header may carry", ("DIMORA_ALLOWED_HOSTS",)),
+    ] = ()
+    api_keys: Annotated[
+        tuple[ApiKey, ...],
+        Knob(_api_keys, "who may call: name:key[:role],...", ("DIMORA_API_KEYS",), secret=True),
+    ] = ()
+    engine: Annotated[
+        str, Knob(_string, "engine for every model; empty chooses by rule", ("DIMORA_ENGINE",))
+    ] = ""
+    llama_server: Annotated[
+        str,
+        Knob(
+            _string,
+            "llama-server executable; empty looks on PATH, `none` uses the built-in one",
+            ("DIMORA_LLAMA_SERVER",),
+        ),
+    ] = ""
+    context_length: Annotated[
+        int,
+        Knob(
+            _whole,
+            "tokens of context when nobody says; 0 for 4096",
+            ("DIMORA_CONTEXT_LENGTH", "OLLAMA_CONTEXT_LENGTH"),
+        ),
+    ] = 0
+    num_parallel: Annotated[
+        int,
+        Knob(
+            _whole,
+            "answers a model writes at a time; 0 for 4",
+            ("DIMORA_NUM_PARALLEL", "OLLAMA_NUM_PARALLEL"),
+        ),
+    ] = 0
+    max_loaded_models: Annotated[
+        int,
+        Knob(
+            _whole,
+            "models in memory at a time; 0 for as many as fit",
+            ("DIMORA_MAX_LOADED_MODELS", "OLLAMA_MAX_LOADED_MODELS"),
+        ),
+    ] = 0
+    memory_limit_bytes: Annotated[
+        int,
+        Knob(_bytes, "memory for all models; 0 for 80% of what is free", ("DIMORA_MEMORY_LIMIT",)),
+    ] = 0
+    max_queue: Annotated[
+        int,
+        Knob(_whole, "requests that may wait for a model", ("DIMORA_MAX_QUEUE", "OLLAMA_MAX_QUEUE")),
+    ] = 512
+    max_queue_per_workspace: Annotated[
+        int,
+        Knob(
+            _whole,
+            "requests of one workspace that may wait for a model; 0 for no such limit",
+            ("DIMORA_MAX_QUEUE_PER_WORKSPACE",),
+        ),
+    ] = 0
+    keep_alive_seconds: Annotated[
+        float,
+        Knob(
+            _seconds,
+            "how long an unused model stays in memory",
+            ("DIMORA_KEEP_ALIVE", "OLLAMA_KEEP_ALIVE"),
+        ),
+    ] = 300.0
+    load_timeout_seconds: Annotated[
+        float,
+        Knob(
+            _seconds,
+            "how long loading may take",
+            ("DIMORA_LOAD_TIMEOUT", "OLLAMA_LOAD_TIMEOUT"),
+        ),
+    ] = 300.0
+    max_body_bytes: Annotated[
+        int, Knob(_bytes, "largest request body", ("DIMORA_MAX_BODY",))
+    ] = 64 * 2**20
+    strict: Annotated[
+        bool,
+        Knob(_truth, "refuse what would only be warned about", ("DIMORA_STRICT",)),
+    ] = False
+    ollama_version: Annotated[
+        str,
+        Knob(_string, "the version Ollama clients are told", ("DIMORA_OLLAMA_VERSION",)),
+    ] = "0.33.0"
+    no_history: Annotated[
+        bool,
+        Knob(
+            _truth,
+            "keep no history of the terminal session",
+            ("DIMORA_NOHISTORY", "OLLAMA_NOHISTORY"),
+        ),
+    ] = False
+    debug: Annotated[bool, Knob(_truth, "log more", ("DIMORA_DEBUG", "OLLAMA_DEBUG"))] = False
+
+    @property
+    def models_path(self) -> Path:
+        return self.models if self.models != Path() else self.home / "models"
+
+    @property
+    def audit_path(self) -> Path:
+        return self.home / "log" / "audit.jsonl"
+
+
+class Origin(NamedTuple):
+    """A setting's value as people see it, and where it came from."""
+
+    name: str
+    value: str
+    source: str
+    help: str
+
+
+def knobs() -> dict[str, Knob]:
+    """How each setting is read, by its name, in the order of Settings."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return {
+        name: get_args(hint)[1] for name, hint in hints.items() if get_origin(hint) is Annotated
+    }
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> tuple[Settings, dict[str, str]]:
+    """Settings, and the source of each value by name.
+
+    Raises:
+        ConfigurationError: a value cannot be parsed, a key is unknown, a file cannot be read.
+    """
+    environ = os.environ if environ is None else environ
+    table = knobs()
+    values: dict[str, Any] = {}
+    sources = dict.fromkeys(table, "default")
+
+    def put(name: str, raw: Any, source: str) -> None:
+        try:
+            values[name] = table[name].parse(raw)
+        except ValueError as why:
+            shown = "" if table[name].secret else f" is {raw!r} but"
+            raise ConfigurationError(
+                f"setting {name} from {source}{shown} {why}",
+                hint="run `dimora config show` for all settings and what they mean",
+            ) from None
+        sources[name] = source
+
+    def put_environment(name: str) -> None:
+        for variable in table[name].env:
+            if environ.get(variable, "").strip():
+                put(name, environ[variable], f"${variable}")
+                return
+
+    put_environment("home")
+    if flags and flags.get("home"):
+        put("home", flags["home"], "--home")
+    home = values.get("home", Path("~/.dimora").expanduser())
+    for name, raw in _file_values(home, environ).items():
+        if name not in table:
+            raise ConfigurationError(
+                f"unknown setting {name!r} in the configuration file",
+                hint="run `dimora config show` for the settings there are",
+            )
+        put(name, raw, "file")
+    for name in table:
+        put_environment(name)
+    for name, raw in (flags or {}).items():
+        if raw is not None:
+            put(name, raw, f"--{name.replace('_', '-')}")
+    values["home"] = home
+    return Settings(**values), sources
+
+
+def _file_values(home: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+    named = environ.get("DIMORA_CONFIG", "")
+    path = Path(named).expanduser() if named else home / "dimora.toml"
+    if not named and not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as why:
+        raise ConfigurationError(
+            f"the configuration file cannot be read: {why.strerror}",
+            hint="check $DIMORA_CONFIG, or the rights of dimora.toml in the home",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as why:
+        raise ConfigurationError(f"the configuration file is not valid TOML: {why}") from None
+
+
+def explain(settings: Settings, sources: Mapping[str, str]) -> list[Origin]:
+    """Every setting with its value and source, secrets hidden."""
+    rows = []
+    for name, knob in knobs().items():
+        value = getattr(settings, name)
+        if name == "models":
+            value = settings.models_path
+        if knob.secret:
+            shown = f"{len(value)} set" if value else ""
+        elif name.endswith("_seconds"):
+            shown = format_duration(value)
+        elif isinstance(value, tuple) and not isinstance(value, Address):
+            shown = ", ".join(value)
+        elif isinstance(value, bool):
+            shown = str(value).lower()
+        else:
+            shown = str(value)
+        rows.append(Origin(name, shown, sources[name], knob.help))
+    return rows

@@ -1,0 +1,68 @@
+"""What a dialect offers: a table of routes, and the form of its errors.
+
+A dialect is a module (or a folder, once it outgrew a file) with
+
+    ROUTES: tuple[Route, ...]
+    def error(error: DimoraError) -> bytes          the JSON body of an error
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from dimora.core.errors import DimoraError
+from dimora.core.types import Event, Request
+
+
+class Incoming(msgspec.Struct, frozen=True, kw_only=True):
+    """An HTTP request as a dialect sees it; `path` holds the values of `{name}` in the route."""
+
+    method: str
+    body: bytes = b""
+    path: Mapping[str, str] = {}
+    query: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    version: str = ""
+
+
+class Answer(Protocol):
+    """Writes one answer; may keep state between frames (an id, an index), never more."""
+
+    streaming: bool
+    media_type: str
+
+    def frame(self, event: Event) -> bytes:
+        """The bytes of one event in a stream, empty when this language has no word for it."""
+
+    def failure(self, error: DimoraError) -> bytes:
+        """The bytes that end a stream which fails in the middle."""
+
+    def whole(self, events: Sequence[Event]) -> bytes:
+        """The whole body, folded from all events, when not streaming."""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """The house is asked something."""
+
+    request: Request
+    answer: Answer
+    status: int = 200
+
+
+class Fixed(msgspec.Struct, frozen=True):
+    """Answered by the dialect itself: greetings and version numbers, nothing of anyone's."""
+
+    body: bytes
+    media_type: str = "application/json"
+    status: int = 200
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One line of a dialect's table; `path` may hold `{name}` or `{name:path}`."""
+
+    methods: tuple[str, ...]
+    path: str
+    decode: Callable[[Incoming], Asked | Fixed]

@@ -1,0 +1,4 @@
+"""Machines that run models, one file each. Only these files know an engine's SDK.
+
+They run inside worker processes; the server process imports them only for `offer` and `refuses`.
+"""

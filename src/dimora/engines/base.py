@@ -1,0 +1,121 @@
+"""What an engine's file offers, and what it is given.
+
+A file on this shelf has three functions beside the Engine it makes:
+
+    offer(settings) -> Offer          is the engine here, which version; must not import the SDK
+    refuses(model) -> str             why this model cannot be loaded, "" if it can
+    load(files, model, options, settings) -> Engine   in the worker; raises DimoraError
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from dimora.prompts.prompt import Prompt
+from dimora.tasks.base import Embedded, Feature, Finish, Model, Token
+from dimora.tasks.options import LoadOptions, Sampling
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of the settings that engines see. `scratch_path` is a private 0700 directory."""
+
+    scratch_path: str
+    cache_path: str = ""
+    llama_server_path: str = ""
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether an engine can run here; `reason` says why not, or what it is."""
+
+    available: bool
+    version: str = ""
+    reason: str = ""
+
+
+class ModelFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the model's files lie; checked before an engine sees them."""
+
+    weights: Path
+    projector: Path | None = None
+    adapters: tuple[Path, ...] = ()
+
+
+class Cancellation:
+    """Tells a running answer to stop, from another thread."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._calls: list[Callable[[], None]] = []
+
+    @property
+    def cancelled(self) -> bool:
+        return self._event.is_set()
+
+    def cancel(self) -> None:
+        """Idempotent; runs the registered calls in the caller's thread."""
+        with self._lock:
+            if self._event.is_set():
+                return
+            self._event.set()
+            calls, self._calls = self._calls, []
+        for call in calls:
+            call()
+
+    def on_cancel(self, call: Callable[[], None]) -> None:
+        """Run `call` at cancellation, at once if that has been."""
+        with self._lock:
+            if not self._event.is_set():
+                self._calls.append(call)
+                return
+        call()
+
+
+class Engine(Protocol):
+    """A loaded model. Methods are called from several threads at once, `options.parallel` at most.
+
+    `name` and `version` are for people, `features` says what tasks may rely on, `context_tokens`
+    is the window each answer has.
+    """
+
+    name: str
+    version: str
+    features: frozenset[Feature]
+    context_tokens: int
+
+    def generate(
+        self, prompt: Prompt, sampling: Sampling, cancel: Cancellation
+    ) -> Iterator[Token | Finish]:
+        """Tokens as they are made, then one Finish. Blocks between them.
+
+        Stop strings end the answer and are not part of it. After `cancel` the iterator ends soon,
+        with no Finish. Raises DimoraError.
+        """
+
+    def embed(self, texts: Sequence[str], cancel: Cancellation) -> Embedded: ...
+
+    def tokenize(self, text: str, add_special: bool) -> list[int]:
+        """Special tokens in `text` become single tokens."""
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """Special tokens are written out."""
+
+    def close(self) -> None:
+        """End everything the engine started."""
+
+
+class EngineModule(Protocol):
+    """The shape of an engine's file."""
+
+    def offer(self, settings: EngineSettings) -> Offer: ...
+
+    def refuses(self, model: Model) -> str: ...
+
+    def load(
+        self, files: ModelFiles, model: Model, options: LoadOptions, settings: EngineSettings
+    ) -> Engine: ...

@@ -1,0 +1,1 @@
+"""What was used: requests, tokens, seconds, memory; told as Prometheus metrics."""

@@ -1,0 +1,1 @@
+"""From names to files: names, manifests, store, sources, and the reader of model files."""

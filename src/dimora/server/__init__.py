@@ -1,0 +1,1 @@
+"""HTTP: routes of the dialects on an ASGI application, who is at the door, life cycle."""

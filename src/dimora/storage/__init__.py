@@ -1,0 +1,1 @@
+"""Bytes at rest: blobs by digest, and logs that only grow."""

@@ -1,0 +1,5 @@
+"""What the house can do, one file per task; the file's name is the tag of its Request.
+
+A task file has one `Request` subclass, a constant `RIGHT` (what a principal must be allowed to
+do), and `async def run(request, rooms)`, an async generator of Events that ends in one Done.
+"""

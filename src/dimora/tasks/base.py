@@ -1,0 +1,259 @@
+"""What tasks are given to work with: models by name, and engines on loan.
+
+These are Protocols and plain values; `models` and `runtime` make them real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from dimora.core.types import Event, Message, Principal, Progress, Queued
+from dimora.prompts.prompt import Prompt
+from dimora.tasks.options import LoadOptions, Options, Sampling
+
+# What a principal may be allowed to do; every task names the one it needs.
+Right = Literal["use", "read", "manage", "administer"]
+
+# Things an engine may or may not be able to do; tasks ask before they rely on one.
+Feature = Literal[
+    "generate",
+    "embed",
+    "json_schema",
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+    "typical_p",
+    "repeat_last_n",
+    "context_shift",
+    "images",
+]
+
+
+class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts of a model's file. `parameter_size` like `134.52M`, `quantization_level` like `Q4_1`."""
+
+    format: str = "gguf"
+    family: str = ""
+    families: tuple[str, ...] = ()
+    parent_model: str = ""
+    parameter_size: str = ""
+    quantization_level: str = ""
+    context_length: int = 0
+    embedding_length: int = 0
+
+
+class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the list of models. `digest` is 64 hex digits of the manifest's sha256;
+    `modified_at` is seconds since 1970; `size_bytes` sums the layers."""
+
+    name: str
+    digest: str
+    size_bytes: int
+    modified_at: float
+    details: ModelDetails
+    capabilities: tuple[str, ...] = ()
+
+
+class EmbeddingHabits(msgspec.Struct, frozen=True, kw_only=True):
+    """How an embedding model wants its input: prefixes, and Unicode form (`NFKC` or empty)."""
+
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    unicode_form: str = ""
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A model as tasks see it: no paths. Made by `models` from manifest and file header.
+
+    `weights_digest` names the model file (two names with one file share a worker);
+    for a bare file it is made of what the file system says of it.
+    `chat_template` is the Jinja template in the model file, `template` the Go one of the manifest.
+    `metadata` holds all key-values of the model file; long arrays are lists cut to nothing.
+    `fim` holds the fill-in-the-middle tokens (prefix, suffix, middle) or is empty.
+    `tensor_types` are the names of the tensor formats in the file (`Q4_1`, `F32`, ...).
+    """
+
+    summary: ModelSummary
+    weights_digest: str
+    architecture: str = ""
+    options: Options = Options()
+    system: str = ""
+    template: str = ""
+    chat_template: str = ""
+    bos_token: str = ""
+    eos_token: str = ""
+    fim: tuple[str, ...] = ()
+    messages: tuple[Message, ...] = ()
+    licenses: tuple[str, ...] = ()
+    metadata: dict[str, Any] = {}
+    tensors: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
+    tensor_types: tuple[str, ...] = ()
+    embedding: EmbeddingHabits = EmbeddingHabits()
+
+    @property
+    def name(self) -> str:
+        return self.summary.name
+
+    @property
+    def trained_context(self) -> int:
+        return self.summary.details.context_length
+
+    def can(self, capability: str) -> bool:
+        return capability in self.summary.capabilities
+
+
+class Models(Protocol):
+    """The keeper of models, as tasks use it."""
+
+    def all(self) -> list[ModelSummary]:
+        """Newest first."""
+
+    def find(self, name: str) -> Model:
+        """Raises NotFound, or InvalidModel when the file is broken."""
+
+    def pull(self, name: str, *, insecure: bool = False) -> AsyncIterator[Progress]:
+        """Fetch a model into the store; atomic, resumes what an earlier pull left."""
+
+    def copy(self, source: str, destination: str) -> None:
+        """Raises NotFound or BadRequest."""
+
+    def delete(self, name: str) -> None:
+        """Raises NotFound or BadRequest."""
+
+    def create(
+        self,
+        name: str,
+        source: str,
+        *,
+        options: Options,
+        system: str | None,
+        template: str | None,
+        messages: Sequence[Message] | None,
+        licenses: Sequence[str],
+    ) -> None:
+        """A new name over the layers of `source`; what is None is kept."""
+
+
+class TopToken(msgspec.Struct, frozen=True, array_like=True):
+    id: int
+    text: str
+    logprob: float
+
+
+class Token(msgspec.Struct, frozen=True, array_like=True):
+    """What an engine yields. `text` is whole UTF-8 and may be empty while a character is unfinished.
+
+    `logprob` is the natural logarithm of its probability, None when not asked for.
+    """
+
+    id: int
+    text: str
+    logprob: float | None = None
+    top: tuple[TopToken, ...] = ()
+
+
+class Finish(msgspec.Struct, frozen=True, kw_only=True):
+    """The last thing an engine yields; `reason` is `stop` or `length`."""
+
+    reason: Literal["stop", "length"]
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    prompt_seconds: float = 0.0
+    output_seconds: float = 0.0
+
+
+class Embedded(msgspec.Struct, frozen=True, kw_only=True):
+    """Vectors as the model gives them (not normalised), in the order of the texts."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    tokens: int
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """One loaded model, for `ps`. `expires_at` is seconds since 1970, infinite for forever.
+
+    `memory_bytes` is measured. `engine_reason` says in words why this engine was chosen.
+    """
+
+    summary: ModelSummary
+    engine: str
+    engine_version: str
+    engine_reason: str
+    options: LoadOptions
+    expires_at: float
+    memory_bytes: int
+    gpu_memory_bytes: int = 0
+    active: int = 0
+    queued: int = 0
+
+
+class Loan(Protocol):
+    """A loaded model, for the length of one request."""
+
+    model: Model
+    engine: str
+    features: frozenset[str]
+    num_ctx: int
+    load_seconds: float
+    queue_seconds: float
+
+    def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncIterator[Token | Finish]:
+        """Tokens, then one Finish. Closing the iterator stops the engine."""
+
+    async def embed(self, texts: Sequence[str]) -> Embedded: ...
+
+    async def tokenize(self, text: str, *, add_special: bool = True) -> list[int]: ...
+
+    async def detokenize(self, tokens: Sequence[int]) -> str: ...
+
+
+class Reservation(Protocol):
+    """A place in a model's queue; leave the `async with` to give place or loan back."""
+
+    async def __aenter__(self) -> Reservation: ...
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+    def wait(self) -> AsyncIterator[Queued]:
+        """Yields each new place in the queue; ends when the loan is there.
+
+        Raises Overloaded, TooManyRequests, InvalidModel, WorkerDied, StorageFull.
+        """
+
+    @property
+    def loan(self) -> Loan:
+        """The loaded model; only after `wait` has ended."""
+
+
+class Rooms(Protocol):
+    """What a task may use, already narrowed to the principal who asks."""
+
+    principal: Principal
+    models: Models
+
+    def reserve(
+        self, model: Model, options: Options, *, keep_alive: float | None, batch: bool = False
+    ) -> Reservation:
+        """Ask for the model, loaded with these options.
+
+        `keep_alive` is seconds to keep it after this request, FOREVER, 0 to unload it then,
+        None to leave what holds now.
+        """
+
+    def running(self) -> list[Running]:
+        """Latest expiry first."""
+
+    async def unload(self, model: Model) -> None:
+        """End the model's worker as soon as its last request is answered."""
+
+
+class Task(Protocol):
+    """The shape of a task's module."""
+
+    RIGHT: Right
+
+    def run(self, request: Any, rooms: Rooms) -> AsyncIterator[Event]: ...
