@@ -2,3 +2,7 @@
 
 No sockets, no state beyond one answer. Only these files know wire words.
 """
+
+from dimora.core.shelf import Shelf
+
+SHELF = Shelf("dimora.dialects")

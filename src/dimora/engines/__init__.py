@@ -2,3 +2,7 @@
 
 They run inside worker processes; the server process imports them only for `offer` and `refuses`.
 """
+
+from dimora.core.shelf import Shelf
+
+SHELF = Shelf("dimora.engines")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -38,11 +37,11 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the model's files lie; checked before an engine sees them."""
+    """Paths of the model's files; checked before an engine sees them."""
 
-    weights: Path
-    projector: Path | None = None
-    adapters: tuple[Path, ...] = ()
+    weights: str
+    projector: str = ""
+    adapters: tuple[str, ...] = ()
 
 
 class Cancellation:

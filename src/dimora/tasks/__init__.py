@@ -3,3 +3,7 @@
 A task file has one `Request` subclass, a constant `RIGHT` (what a principal must be allowed to
 do), and `async def run(request, rooms)`, an async generator of Events that ends in one Done.
 """
+
+from dimora.core.shelf import Shelf
+
+SHELF = Shelf("dimora.tasks", furniture=frozenset({"generation", "options"}))
