@@ -170,9 +170,9 @@ def _api_key(entry: Any) -> ApiKey:
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting there is. Sizes are bytes, times seconds; 0 mostly means "choose for me"."""
 
-    home: Annotated[
-        Path, Knob(_path, "where everything of ours lies", ("DIMORA_HOME",))
-    ] = Path("~/.dimora")
+    home: Annotated[Path, Knob(_path, "where everything of ours lies", ("DIMORA_HOME",))] = Path(
+        "~/.dimora"
+    )
     host: Annotated[
         Address,
         Knob(_address, "address and port to serve on", ("DIMORA_HOST", "OLLAMA_HOST")),
@@ -241,7 +241,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
     max_queue: Annotated[
         int,
-        Knob(_whole, "requests that may wait for a model", ("DIMORA_MAX_QUEUE", "OLLAMA_MAX_QUEUE")),
+        Knob(
+            _whole, "requests that may wait for a model", ("DIMORA_MAX_QUEUE", "OLLAMA_MAX_QUEUE")
+        ),
     ] = 512
     max_queue_per_workspace: Annotated[
         int,
@@ -267,9 +269,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ("DIMORA_LOAD_TIMEOUT", "OLLAMA_LOAD_TIMEOUT"),
         ),
     ] = 300.0
-    max_body_bytes: Annotated[
-        int, Knob(_bytes, "largest request body", ("DIMORA_MAX_BODY",))
-    ] = 64 * 2**20
+    max_body_bytes: Annotated[int, Knob(_bytes, "largest request body", ("DIMORA_MAX_BODY",))] = (
+        64 * 2**20
+    )
     strict: Annotated[
         bool,
         Knob(_truth, "refuse what would only be warned about", ("DIMORA_STRICT",)),
@@ -323,45 +325,52 @@ def load_settings(
         ConfigurationError: a value cannot be parsed, a key is unknown, a file cannot be read.
     """
     environ = os.environ if environ is None else environ
-    table = knobs()
-    values: dict[str, Any] = {}
-    sources = dict.fromkeys(table, "default")
+    gathered = _Gathered(environ)
+    gathered.put_environment("home")
+    if flags and flags.get("home"):
+        gathered.put("home", flags["home"], "--home")
+    home = gathered.values.setdefault("home", Path("~/.dimora").expanduser())
+    for name, raw in _file_values(home, environ).items():
+        gathered.put(name, raw, "file")
+    for name in gathered.table:
+        gathered.put_environment(name)
+    for name, raw in (flags or {}).items():
+        if raw is not None:
+            gathered.put(name, raw, f"--{name.replace('_', '-')}")
+    return Settings(**gathered.values), gathered.sources
 
-    def put(name: str, raw: Any, source: str) -> None:
+
+class _Gathered:
+    """Values read so far, each with its source; a later one wins."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.table = knobs()
+        self.values: dict[str, Any] = {}
+        self.sources = dict.fromkeys(self.table, "default")
+        self._environ = environ
+
+    def put(self, name: str, raw: Any, source: str) -> None:
+        knob = self.table.get(name)
+        if knob is None:
+            raise ConfigurationError(
+                f"unknown setting {name!r} from {source}",
+                hint="run `dimora config show` for the settings there are",
+            )
         try:
-            values[name] = table[name].parse(raw)
+            self.values[name] = knob.parse(raw)
         except ValueError as why:
-            shown = "" if table[name].secret else f" is {raw!r} but"
+            shown = "" if knob.secret else f" is {raw!r} but"
             raise ConfigurationError(
                 f"setting {name} from {source}{shown} {why}",
                 hint="run `dimora config show` for all settings and what they mean",
             ) from None
-        sources[name] = source
+        self.sources[name] = source
 
-    def put_environment(name: str) -> None:
-        for variable in table[name].env:
-            if environ.get(variable, "").strip():
-                put(name, environ[variable], f"${variable}")
+    def put_environment(self, name: str) -> None:
+        for variable in self.table[name].env:
+            if self._environ.get(variable, "").strip():
+                self.put(name, self._environ[variable], f"${variable}")
                 return
-
-    put_environment("home")
-    if flags and flags.get("home"):
-        put("home", flags["home"], "--home")
-    home = values.get("home", Path("~/.dimora").expanduser())
-    for name, raw in _file_values(home, environ).items():
-        if name not in table:
-            raise ConfigurationError(
-                f"unknown setting {name!r} in the configuration file",
-                hint="run `dimora config show` for the settings there are",
-            )
-        put(name, raw, "file")
-    for name in table:
-        put_environment(name)
-    for name, raw in (flags or {}).items():
-        if raw is not None:
-            put(name, raw, f"--{name.replace('_', '-')}")
-    values["home"] = home
-    return Settings(**values), sources
 
 
 def _file_values(home: Path, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -100,6 +100,4 @@ class Failed(_Frame, frozen=True, kw_only=True, tag="failed"):
     hint: str = ""
 
 
-FromWorker = (
-    Ready | Tokens | Finished | EmbedAnswer | TokenizeAnswer | DetokenizeAnswer | Failed
-)
+FromWorker = Ready | Tokens | Finished | EmbedAnswer | TokenizeAnswer | DetokenizeAnswer | Failed

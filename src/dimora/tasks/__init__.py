@@ -6,4 +6,7 @@ do), and `async def run(request, rooms)`, an async generator of Events that ends
 
 from dimora.core.shelf import Shelf
 
-SHELF = Shelf("dimora.tasks", furniture=frozenset({"generation", "options"}))
+# Files that several tasks share; they are not tasks.
+_SHARED = frozenset({"constrained", "conversation", "generation", "options", "writing"})
+
+SHELF = Shelf("dimora.tasks", furniture=_SHARED)

@@ -33,7 +33,7 @@ Feature = Literal[
 
 
 class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts of a model's file. `parameter_size` like `134.52M`, `quantization_level` like `Q4_1`."""
+    """Facts of a model's file: `parameter_size` as `134.52M`, `quantization_level` as `Q4_1`."""
 
     format: str = "gguf"
     family: str = ""
@@ -144,7 +144,7 @@ class TopToken(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Token(msgspec.Struct, frozen=True, array_like=True):
-    """What an engine yields. `text` is whole UTF-8 and may be empty while a character is unfinished.
+    """What an engine yields. `text` is whole UTF-8, empty while a character is unfinished.
 
     `logprob` is the natural logarithm of its probability, None when not asked for.
     """
@@ -249,6 +249,9 @@ class Rooms(Protocol):
 
     async def unload(self, model: Model) -> None:
         """End the model's worker as soon as its last request is answered."""
+
+    def refusals(self, model: Model) -> dict[str, str]:
+        """Why each engine that cannot load this model cannot, by the engine's name."""
 
 
 class Task(Protocol):

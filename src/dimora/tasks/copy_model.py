@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from dimora.core.types import Request
+from collections.abc import AsyncIterator
 
-RIGHT = "manage"
+from dimora.core.types import Done, Event, Request
+from dimora.tasks.base import Right, Rooms
+
+RIGHT: Right = "manage"
 
 
 class CopyModel(Request, frozen=True, kw_only=True, tag="copy_model"):
     destination: str
+
+
+async def run(request: CopyModel, rooms: Rooms) -> AsyncIterator[Event]:
+    """Done alone."""
+    rooms.models.copy(request.model, request.destination)
+    yield Done(warnings=request.warnings)

@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
-from dimora.tasks.generation import GenerationRequest
+import time
+from collections.abc import AsyncIterator
 
-RIGHT = "use"
+import msgspec
+
+from dimora.core.errors import BadRequest
+from dimora.core.types import Event, Image, Message, Text
+from dimora.prompts.chat import RenderedChat, render_chat
+from dimora.prompts.fill_in_middle import render_fill_in_middle
+from dimora.prompts.prompt import Prompt
+from dimora.prompts.reading import AnswerReader
+from dimora.prompts.schema import check_schema
+from dimora.tasks.base import Model, Right, Rooms
+from dimora.tasks.constrained import write_constrained
+from dimora.tasks.conversation import source_of
+from dimora.tasks.generation import GenerationDone, GenerationRequest, Rendered, TextPiece
+from dimora.tasks.options import Options
+from dimora.tasks.writing import (
+    Writer,
+    check_common,
+    check_features,
+    fit_text,
+    require,
+    sampling_of,
+)
+
+RIGHT: Right = "use"
 
 
 class Generate(GenerationRequest, frozen=True, kw_only=True, tag="generate"):
@@ -23,3 +47,92 @@ class Generate(GenerationRequest, frozen=True, kw_only=True, tag="generate"):
     raw: bool = False
     want_context: bool = False
     echo: bool = False
+
+
+async def run(request: Generate, rooms: Rooms) -> AsyncIterator[Event]:
+    """TextPiece and ThoughtPiece events, then GenerationDone."""
+    started = time.monotonic()
+    model = rooms.models.find(request.model)
+    _check(request, model)
+    options = request.options.over(model.options)
+    async with rooms.reserve(
+        model, options, keep_alive=request.keep_alive, batch=request.batch
+    ) as reservation:
+        async for place in reservation.wait():
+            yield place
+        loan = reservation.loan
+        check_features(loan, options, request)
+        rendered = _render(model, request)
+        if request.render_only:
+            yield Rendered(prompt=rendered.text)
+            yield GenerationDone(warnings=request.warnings)
+            return
+        writer = Writer(loan, request, queue_started=started)
+        if request.echo:
+            yield TextPiece(text=request.prompt)
+        if request.json_schema is not None and not request.raw:
+            steps = write_constrained(writer, rendered, options, request)
+        else:
+            steps = _write(writer, rendered, options, request)
+        async for event in steps:
+            yield event
+        context: list[int] = []
+        if request.want_context and not request.raw:
+            context = [*request.context, *await loan.tokenize(rendered.text), *writer.token_ids]
+        yield writer.done(context=context)
+
+
+def _check(request: Generate, model: Model) -> None:
+    check_common(request)
+    require(model, "completion", "generate")
+    if request.suffix:
+        require(model, "insert", "insert")
+    if request.images:
+        require(model, "vision", "vision")
+    if request.think:
+        require(model, "thinking", "thinking")
+    if request.raw and (request.template or request.system or request.context):
+        raise BadRequest("raw mode does not support template, system, or context", param="raw")
+    if request.json_schema is not None:
+        check_schema(request.json_schema)
+
+
+def _render(model: Model, request: Generate) -> RenderedChat:
+    if request.suffix:
+        before, after, middle = model.fim
+        text = render_fill_in_middle((before, after, middle), request.prompt, request.suffix)
+        return RenderedChat(text=text, thinking=None, thought_open=False, tool_format="")
+    if request.raw:
+        return RenderedChat(text=request.prompt, thinking=None, thought_open=False, tool_format="")
+    source = source_of(model)
+    if request.template is not None:
+        source = msgspec.structs.replace(source, template=request.template, chat_template="")
+    messages: list[Message] = []
+    if system := (model.system if request.system is None else request.system):
+        messages.append(Message("system", (Text(system),)))
+    if not request.context:
+        messages.extend(model.messages)
+    parts = (Text(request.prompt), *(Image(data) for data in request.images))
+    messages.append(Message("user", parts))
+    return render_chat(source, messages, think=request.think)
+
+
+async def _write(
+    writer: Writer, rendered: RenderedChat, options: Options, request: Generate
+) -> AsyncIterator[Event]:
+    prompt = Prompt(text=rendered.text, json_schema=request.json_schema)
+    if request.context:
+        tokens = (*request.context, *await writer.loan.tokenize(rendered.text, add_special=False))
+        prompt = msgspec.structs.replace(prompt, tokens=tokens)
+    fitted = await fit_text(writer.loan, prompt, options, request)
+    writer.original_tokens = fitted.original_tokens
+    reader = AnswerReader(
+        thinking=rendered.thinking,
+        thought_open=rendered.thought_open,
+        tool_format="",
+        tool_names=frozenset(),
+    )
+    sampling = sampling_of(options, request)
+    async for event in writer.write(fitted.prompt, sampling, reader):
+        yield event
+    writer.check_schema()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dimora.core.types import Event, Request
-from dimora.tasks.base import Running
+from collections.abc import AsyncIterator
 
-RIGHT = "read"
+from dimora.core.types import Done, Event, Request
+from dimora.tasks.base import Right, Rooms, Running
+
+RIGHT: Right = "read"
 
 
 class ListRunning(Request, frozen=True, kw_only=True, tag="list_running"):
@@ -16,3 +18,9 @@ class RunningFound(Event, frozen=True, kw_only=True, tag="running_found"):
     """Latest expiry first."""
 
     running: tuple[Running, ...]
+
+
+async def run(request: ListRunning, rooms: Rooms) -> AsyncIterator[Event]:
+    """RunningFound, then Done."""
+    yield RunningFound(running=tuple(rooms.running()))
+    yield Done(warnings=request.warnings)

@@ -85,8 +85,20 @@ LOAD_FIELDS = (
 
 # Names Ollama once had; they are accepted, do nothing, and are warned about.
 _RETIRED = frozenset(
-    "penalize_newline low_vram f16_kv logits_all vocab_only use_mlock mirostat mirostat_tau"
-    " mirostat_eta numa num_gqa tfs_z".split()
+    {
+        "f16_kv",
+        "logits_all",
+        "low_vram",
+        "mirostat",
+        "mirostat_eta",
+        "mirostat_tau",
+        "numa",
+        "num_gqa",
+        "penalize_newline",
+        "tfs_z",
+        "use_mlock",
+        "vocab_only",
+    }
 )
 
 _TYPE_WORDS = {

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from dimora.core.types import Request
+from collections.abc import AsyncIterator
 
-RIGHT = "manage"
+from dimora.core.errors import BadRequest
+from dimora.core.types import Done, Event, Request
+from dimora.tasks.base import Right, Rooms
+
+RIGHT: Right = "manage"
 
 
 class PullModel(Request, frozen=True, kw_only=True, tag="pull_model"):
     """Answers with Progress events; their status words are Ollama's."""
 
     insecure: bool = False
+
+
+async def run(request: PullModel, rooms: Rooms) -> AsyncIterator[Event]:
+    """Progress events, then Done."""
+    if not request.model:
+        raise BadRequest("model is required", param="model")
+    async for progress in rooms.models.pull(request.model, insecure=request.insecure):
+        yield progress
+    yield Done(warnings=request.warnings)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dimora.core.types import Event, Request
+from collections.abc import AsyncIterator
 
-RIGHT = "use"
+from dimora.core.types import Done, Event, Request
+from dimora.tasks.base import Right, Rooms
+from dimora.tasks.options import Options
+
+RIGHT: Right = "use"
 
 
 class Tokenize(Request, frozen=True, kw_only=True, tag="tokenize"):
@@ -17,3 +21,18 @@ class Tokenize(Request, frozen=True, kw_only=True, tag="tokenize"):
 
 class Tokens(Event, frozen=True, kw_only=True, tag="tokens"):
     tokens: tuple[int, ...]
+
+
+async def run(request: Tokenize, rooms: Rooms) -> AsyncIterator[Event]:
+    """Tokens, then Done."""
+    model = rooms.models.find(request.model)
+    async with rooms.reserve(
+        model, Options().over(model.options), keep_alive=request.keep_alive, batch=request.batch
+    ) as reservation:
+        async for place in reservation.wait():
+            yield place
+        loan = reservation.loan
+        yield Tokens(
+            tokens=tuple(await loan.tokenize(request.text, add_special=request.add_special))
+        )
+    yield Done(warnings=request.warnings)

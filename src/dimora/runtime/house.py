@@ -1,0 +1,238 @@
+"""The house: everything anyone asks goes through `House.run`.
+
+It holds the rooms together, and nothing outside it: two houses may live in one process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from dimora import engines, tasks
+from dimora.core.errors import BadRequest, DimoraError
+from dimora.core.settings import Settings
+from dimora.core.types import (
+    Done,
+    Event,
+    Message,
+    Principal,
+    Progress,
+    Queued,
+    Request,
+    Usage,
+    kind_of,
+)
+from dimora.engines.base import ModelFiles
+from dimora.governance import policy
+from dimora.governance.audit import Audit
+from dimora.governance.identities import Identities
+from dimora.ledger.ledger import Ledger
+from dimora.models.store import ModelStore
+from dimora.runtime.engine_choice import refusals
+from dimora.runtime.lending import Lending, LentReservation
+from dimora.runtime.planning import make_plan
+from dimora.tasks.base import Model, ModelSummary, Running
+from dimora.tasks.options import Options
+
+
+class House:
+    """Made of settings; `start` before the first request, `close` after the last."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.models = ModelStore(settings.models_path, cache_path=settings.home / "cache")
+        self.ledger = Ledger()
+        self.audit = Audit(settings.audit_path)
+        self.lending = Lending(settings, self.ledger, self._files_of)
+        self._identities = Identities(settings)
+
+    async def start(self) -> None:
+        """Raises DimoraError when the house could not keep its promises."""
+        self.audit.check()
+
+    async def close(self) -> None:
+        """End all workers; safe to call twice."""
+        await self.lending.close()
+        self.audit.close()
+
+    def admit(self, credential: str | None, *, peer_is_loopback: bool) -> Principal:
+        """Who is at the door. Raises NotAuthenticated."""
+        return self._identities.admit(credential, peer_is_loopback=peer_is_loopback)
+
+    def metrics(self) -> bytes:
+        """All counts as Prometheus text."""
+        return self.ledger.tell(self.lending.running())
+
+    async def run(self, principal: Principal, request: Request) -> AsyncIterator[Event]:
+        """The one way in: check, run the task, record.
+
+        Yields Events and one Done, last. The record is written before Done leaves the house, and
+        in any case when the answer ends, fails or is given up (aclose).
+
+        Raises DimoraError.
+        """
+        visit = _Visit(self, principal, request)
+        try:
+            task = tasks.SHELF.load(kind_of(request))
+            policy.check(principal, task.RIGHT)
+            if self.settings.strict and request.warnings:
+                raise BadRequest(request.warnings[0], hint="the server is strict")
+            self.audit.check()
+            rooms = RoomsFor(self, principal)
+            visit.rooms = rooms
+            stream = task.run(request, rooms)
+            try:
+                async for event in stream:
+                    visit.note(event)
+                    yield event
+            finally:
+                await stream.aclose()
+        except DimoraError as error:
+            visit.end(error.code)
+            raise
+        except GeneratorExit:
+            visit.end("cancelled")
+            raise
+        except BaseException as failure:
+            # CancelledError is a caller who left; anything else is a defect of ours, and is
+            # recorded before it is raised.
+            visit.end("cancelled" if not isinstance(failure, Exception) else "internal_error")
+            raise
+        visit.end("done")
+
+    def _files_of(self, model: Model) -> ModelFiles:
+        files = self.models.verified_files(model)
+        return ModelFiles(weights=files.weights, projector=files.projector, adapters=files.adapters)
+
+
+class _Visit:
+    """What has to be recorded of one request; recorded once."""
+
+    def __init__(self, house: House, principal: Principal, request: Request) -> None:
+        self._house = house
+        self._principal = principal
+        self._request = request
+        self._started = time.monotonic()
+        self._first: float | None = None
+        self._usage = Usage()
+        self._recorded = False
+        self.rooms: RoomsFor | None = None
+
+    def note(self, event: Event) -> None:
+        if isinstance(event, Done):
+            self._usage = event.usage
+            self.end("done")
+        elif self._first is None and not isinstance(event, Queued):
+            self._first = time.monotonic() - self._started
+
+    def end(self, ended: str) -> None:
+        if self._recorded:
+            return
+        self._recorded = True
+        seconds = time.monotonic() - self._started
+        # Only names of models that exist become labels: never a caller's words.
+        model = self.rooms.found if self.rooms else ""
+        self._house.ledger.note_request(
+            kind_of(self._request),
+            model,
+            ended=ended,
+            usage=self._usage,
+            seconds=seconds,
+            first_seconds=self._first,
+        )
+        self._house.audit.record(
+            self._principal, self._request, ended=ended, usage=self._usage, seconds=seconds
+        )
+
+
+class RoomsFor:
+    """The rooms as one principal's request may use them; see tasks.base.Rooms."""
+
+    def __init__(self, house: House, principal: Principal) -> None:
+        self.principal = principal
+        self.models = ModelsFor(house, self)
+        self.found = ""
+        self._house = house
+
+    def reserve(
+        self, model: Model, options: Options, *, keep_alive: float | None, batch: bool = False
+    ) -> LentReservation:
+        house = self._house
+        plan = make_plan(
+            model,
+            options,
+            settings=house.settings,
+            engines=engines.SHELF,
+            engine_settings=house.lending.engine_settings(),
+        )
+        return house.lending.reserve(
+            model, plan, workspace=self.principal.workspace, keep_alive=keep_alive, batch=batch
+        )
+
+    def running(self) -> list[Running]:
+        return self._house.lending.running()
+
+    async def unload(self, model: Model) -> None:
+        await self._house.lending.unload(model)
+
+    def refusals(self, model: Model) -> dict[str, str]:
+        return refusals(engines.SHELF, model, self._house.lending.engine_settings())
+
+
+class ModelsFor:
+    """The keeper of models for one principal; see tasks.base.Models.
+
+    Only the person at the terminal may name a file: a server opens no path a client names.
+    """
+
+    def __init__(self, house: House, rooms: RoomsFor) -> None:
+        self._store = house.models
+        self._rooms = rooms
+
+    def all(self) -> list[ModelSummary]:
+        return self._store.all()
+
+    def find(self, name: str) -> Model:
+        if self._rooms.principal.proof == "terminal" and is_file_name(name):
+            model = self._store.find_file(Path(name).expanduser())
+        else:
+            model = self._store.find(name)
+        self._rooms.found = model.name
+        return model
+
+    async def pull(self, name: str, *, insecure: bool = False) -> AsyncIterator[Progress]:
+        async for progress in self._store.pull(name, insecure=insecure):
+            yield progress
+
+    def copy(self, source: str, destination: str) -> None:
+        self._store.copy(source, destination)
+
+    def delete(self, name: str) -> None:
+        self._store.delete(name)
+
+    def create(
+        self,
+        name: str,
+        source: str,
+        *,
+        options: Options,
+        system: str | None,
+        template: str | None,
+        messages: Sequence[Message] | None,
+        licenses: Sequence[str],
+    ) -> None:
+        self._store.create(
+            name,
+            source,
+            options=options,
+            system=system,
+            template=template,
+            messages=messages,
+            licenses=licenses,
+        )
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a model's name is meant as a path of a model file."""
+    return name.startswith((".", "/", "~")) or name.lower().endswith(".gguf") or name[1:3] == ":\\"

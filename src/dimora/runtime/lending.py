@@ -1,0 +1,368 @@
+"""Loans of loaded models to requests: carries out what the scheduler decides.
+
+Owns the workers. The scheduler decides, this room starts and ends processes and tells it what
+became of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import psutil
+
+from dimora.core.errors import DimoraError, InternalError
+from dimora.core.settings import Settings
+from dimora.core.types import Queued
+from dimora.engines.base import EngineSettings, ModelFiles
+from dimora.ledger.ledger import Ledger
+from dimora.prompts.prompt import Prompt
+from dimora.runtime import messages, scheduler
+from dimora.runtime.scheduler import Demand, Effect, Limits, Plan, Scheduler
+from dimora.runtime.workers import Worker, start_worker
+from dimora.tasks.base import Embedded, Finish, Model, Running, Token
+from dimora.tasks.options import Sampling
+
+# How often one who waits hears of a new place in the queue.
+_PLACE_SECONDS = 0.5
+# Memory is measured again when an answer ended, but not more often than this.
+_MEASURE_SECONDS = 5.0
+# Share of the free memory that models may take when the settings name no limit.
+_FREE_SHARE = 0.8
+# A UNIX socket's path has room for about 100 bytes; longer homes get a scratch place elsewhere.
+_LONGEST_HOME = 70
+
+
+class Loaded:
+    """A worker, and what it was started with."""
+
+    def __init__(self, model: Model, plan: Plan, worker: Worker, load_seconds: float) -> None:
+        self.model = model
+        self.plan = plan
+        self.worker = worker
+        self.load_seconds = load_seconds
+        self.loaded_at = time.monotonic()
+        self.measured_at = self.loaded_at
+        self.memory_bytes = 0
+
+
+class Lending:
+    """Starts and ends workers as the scheduler says, and lends them to requests.
+
+    `files_of` gives the checked files of a model; it may block and runs in a thread.
+    """
+
+    def __init__(
+        self, settings: Settings, ledger: Ledger, files_of: Callable[[Model], ModelFiles]
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._files_of = files_of
+        limits = Limits(
+            max_queue=settings.max_queue,
+            max_queue_per_workspace=settings.max_queue_per_workspace,
+            max_loaded=settings.max_loaded_models,
+            keep_alive_seconds=settings.keep_alive_seconds,
+        )
+        self._scheduler = Scheduler(limits, self._memory_limit)
+        self._tickets = itertools.count(1)
+        self._grants: dict[int, asyncio.Future[Loaded]] = {}
+        self._models: dict[str, Model] = {}
+        self._loaded: dict[str, Loaded] = {}
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._scratch: Path | None = None
+
+    # For requests.
+
+    def reserve(
+        self,
+        model: Model,
+        plan: Plan,
+        *,
+        workspace: str,
+        keep_alive: float | None,
+        batch: bool,
+    ) -> LentReservation:
+        demand = Demand(
+            ticket=next(self._tickets),
+            seat=model.weights_digest,
+            plan=plan,
+            workspace=workspace,
+            batch=batch,
+            keep_alive_seconds=keep_alive,
+        )
+        return LentReservation(self, model, demand)
+
+    def arrive(self, model: Model, demand: Demand) -> asyncio.Future[Loaded]:
+        """The future holds the loan, or why there is none."""
+        grant: asyncio.Future[Loaded] = asyncio.get_running_loop().create_future()
+        self._grants[demand.ticket] = grant
+        self._models[demand.seat] = model
+        self._carry_out(self._scheduler.arrive(demand, time.monotonic()))
+        return grant
+
+    def depart(self, demand: Demand) -> None:
+        grant = self._grants.pop(demand.ticket, None)
+        if grant is not None and not grant.cancel() and not grant.cancelled():
+            grant.exception()  # It was heard, or its caller is gone: nobody will ask again.
+        self._measure(demand.seat)
+        self._carry_out(self._scheduler.depart(demand.ticket, time.monotonic()))
+
+    def place(self, demand: Demand) -> int:
+        return self._scheduler.place(demand.ticket, time.monotonic())
+
+    def note_wait(self, model: Model, seconds: float) -> None:
+        self._ledger.note_wait(model.name, seconds)
+
+    async def unload(self, model: Model) -> None:
+        self._carry_out(self._scheduler.unload(model.weights_digest, time.monotonic()))
+
+    def running(self) -> list[Running]:
+        """Latest expiry first."""
+        shift = time.time() - time.monotonic()
+        rows = []
+        for name, loaded in self._loaded.items():
+            seat = self._scheduler.seats.get(name)
+            if seat is None:
+                continue
+            self._measure(name, at_once=True)
+            expires = float("inf") if seat.active else seat.expires_at
+            if seat.active and seat.keep_alive_seconds != float("inf"):
+                expires = time.monotonic() + seat.keep_alive_seconds
+            rows.append(
+                Running(
+                    summary=loaded.model.summary,
+                    engine=loaded.plan.engine,
+                    engine_version=loaded.worker.version,
+                    engine_reason=loaded.plan.reason,
+                    options=loaded.plan.options,
+                    expires_at=expires + shift,
+                    memory_bytes=loaded.memory_bytes,
+                    active=len(seat.active),
+                    queued=len(seat.queue),
+                )
+            )
+        return sorted(rows, key=lambda r: r.expires_at, reverse=True)
+
+    async def close(self) -> None:
+        """End every worker."""
+        self._closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        jobs = list(self._jobs)
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+        await asyncio.gather(*(loaded.worker.stop() for loaded in self._loaded.values()))
+        self._loaded.clear()
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    # What the scheduler wants done.
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case scheduler.Grant(ticket=ticket, seat=name):
+                    self._grant(ticket, name)
+                case scheduler.Refuse(ticket=ticket, error=error):
+                    self._refuse(ticket, error)
+                case scheduler.Load(seat=name, plan=plan):
+                    self._begin(self._load(name, plan))
+                case scheduler.Stop(seat=name):
+                    self._begin(self._stop(name))
+        self._set_alarm()
+
+    def _grant(self, ticket: int, name: str) -> None:
+        grant = self._grants.get(ticket)
+        loaded = self._loaded.get(name)
+        if grant is not None and loaded is not None and not grant.done():
+            grant.set_result(loaded)
+
+    def _refuse(self, ticket: int, error: DimoraError) -> None:
+        grant = self._grants.get(ticket)
+        if grant is not None and not grant.done():
+            grant.set_exception(error)
+
+    def _begin(self, job: object) -> None:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(job)  # type: ignore[arg-type]
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+
+    async def _load(self, name: str, plan: Plan) -> None:
+        model = self._models[name]
+        started = time.monotonic()
+        ended = "done"
+        try:
+            files = await asyncio.to_thread(self._files_of, model)
+            load = messages.Load(
+                engine=plan.engine,
+                files=files,
+                model=model,
+                options=plan.options,
+                settings=self.engine_settings(scratch=True),
+            )
+            worker = await start_worker(
+                load,
+                log_path=self._settings.home / "log" / "workers.log",
+                timeout_seconds=self._settings.load_timeout_seconds,
+            )
+        except DimoraError as error:
+            ended = error.code
+            self._carry_out(self._scheduler.load_failed(name, error, time.monotonic()))
+            return
+        except OSError as why:
+            ended = "os_error"
+            failure = InternalError(f"the worker cannot be started: {why.strerror}")
+            self._carry_out(self._scheduler.load_failed(name, failure, time.monotonic()))
+            return
+        finally:
+            seconds = time.monotonic() - started
+            self._ledger.note_load(model.name, plan.engine, ended, seconds)
+        loaded = Loaded(model, plan, worker, seconds)
+        loaded.memory_bytes = worker.memory_bytes()
+        self._loaded[name] = loaded
+        worker.ended.add_done_callback(lambda _: self._on_end(name, loaded))
+        self._carry_out(self._scheduler.loaded(name, loaded.memory_bytes, time.monotonic()))
+
+    def _on_end(self, name: str, loaded: Loaded) -> None:
+        """A worker ended by itself: free its seat at once, so that the next request loads anew."""
+        if self._closed or self._loaded.get(name) is not loaded:
+            return
+        del self._loaded[name]
+        self._begin(loaded.worker.stop())
+        self._carry_out(self._scheduler.stopped(name, time.monotonic()))
+
+    async def _stop(self, name: str) -> None:
+        loaded = self._loaded.pop(name, None)
+        if loaded is not None:
+            await loaded.worker.stop()
+        self._carry_out(self._scheduler.stopped(name, time.monotonic()))
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        now = time.monotonic()
+        due = self._scheduler.alarm(now)
+        if due is None or due == float("inf") or self._closed:
+            return
+        loop = asyncio.get_running_loop()
+        self._alarm = loop.call_later(due - now + 0.001, self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        self._carry_out(self._scheduler.tick(time.monotonic()))
+
+    # Memory and places.
+
+    def _memory_limit(self, used: int) -> int:
+        if self._settings.memory_limit_bytes:
+            return self._settings.memory_limit_bytes
+        return int((psutil.virtual_memory().available + used) * _FREE_SHARE)
+
+    def _measure(self, name: str, *, at_once: bool = False) -> None:
+        loaded = self._loaded.get(name)
+        now = time.monotonic()
+        if loaded is None or (not at_once and now - loaded.measured_at < _MEASURE_SECONDS):
+            return
+        loaded.measured_at = now
+        loaded.memory_bytes = loaded.worker.memory_bytes()
+        self._scheduler.measured(name, loaded.memory_bytes)
+
+    def engine_settings(self, *, scratch: bool = False) -> EngineSettings:
+        """What engines may know; with `scratch` their private directory is made."""
+        if scratch and self._scratch is None:
+            self._scratch = _make_scratch(self._settings.home)
+        wanted = self._settings.llama_server
+        executable = "" if wanted == "none" else shutil.which(wanted or "llama-server") or ""
+        return EngineSettings(
+            scratch_path=str(self._scratch or ""),
+            cache_path=str(self._settings.home / "cache"),
+            llama_server_path=executable,
+        )
+
+
+def _make_scratch(home: Path) -> Path:
+    run = home / "run"
+    if len(str(run)) > _LONGEST_HOME:
+        return Path(tempfile.mkdtemp(prefix="dimora-"))
+    run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Path(tempfile.mkdtemp(prefix="w-", dir=run))
+
+
+class LentReservation:
+    """A place in a model's queue that becomes a loan; see tasks.base.Reservation."""
+
+    def __init__(self, lending: Lending, model: Model, demand: Demand) -> None:
+        self._lending = lending
+        self._model = model
+        self._demand = demand
+        self._grant: asyncio.Future[Loaded] | None = None
+        self._arrived = 0.0
+        self._loan: LentModel | None = None
+
+    async def __aenter__(self) -> LentReservation:
+        self._arrived = time.monotonic()
+        self._grant = self._lending.arrive(self._model, self._demand)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._lending.depart(self._demand)
+
+    async def wait(self) -> AsyncIterator[Queued]:
+        """Yields each new place; ends when the loan is there."""
+        if self._grant is None:
+            raise InternalError("a reservation must be entered before it is waited for")
+        last = 0
+        while not self._grant.done():
+            place = self._lending.place(self._demand)
+            if place and place != last:
+                yield Queued(place=place)
+                last = place
+            await asyncio.wait((self._grant,), timeout=_PLACE_SECONDS)
+        loaded = self._grant.result()
+        waited = time.monotonic() - self._arrived
+        loading = loaded.load_seconds if loaded.loaded_at > self._arrived else 0.0
+        loading = min(loading, waited)
+        self._lending.note_wait(self._model, waited - loading)
+        self._loan = LentModel(self._model, loaded, waited - loading, loading)
+
+    @property
+    def loan(self) -> LentModel:
+        if self._loan is None:
+            raise InternalError("there is no loan before the wait is over")
+        return self._loan
+
+
+class LentModel:
+    """A loaded model for one request; see tasks.base.Loan."""
+
+    def __init__(
+        self, model: Model, loaded: Loaded, queue_seconds: float, load_seconds: float
+    ) -> None:
+        self.model = model
+        self.engine = loaded.plan.engine
+        self.features = loaded.worker.features
+        self.num_ctx = loaded.worker.context_tokens
+        self.queue_seconds = queue_seconds
+        self.load_seconds = load_seconds
+        self._worker = loaded.worker
+
+    def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncIterator[Token | Finish]:
+        return self._worker.generate(prompt, sampling)
+
+    async def embed(self, texts: Sequence[str]) -> Embedded:
+        return await self._worker.embed(texts)
+
+    async def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
+        return await self._worker.tokenize(text, add_special=add_special)
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        return await self._worker.detokenize(tokens)

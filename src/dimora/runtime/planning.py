@@ -1,0 +1,57 @@
+"""How a model would be loaded for a request: engine, window, how many answers at a time."""
+
+from __future__ import annotations
+
+from dimora.core.settings import Settings
+from dimora.core.shelf import Shelf
+from dimora.engines.base import EngineSettings
+from dimora.runtime.engine_choice import choose_engine
+from dimora.runtime.estimate import estimate_bytes
+from dimora.runtime.scheduler import Plan
+from dimora.tasks.base import Model
+from dimora.tasks.options import DEFAULTS, LOAD_FIELDS, LoadOptions, Options
+
+_DEFAULT_CONTEXT = 4096
+_DEFAULT_PARALLEL = 4
+_SMALLEST_CONTEXT = 4
+
+
+def make_plan(
+    model: Model,
+    options: Options,
+    *,
+    settings: Settings,
+    engines: Shelf,
+    engine_settings: EngineSettings,
+) -> Plan:
+    """Raises UnsupportedFeature when no engine, or not the pinned one, can load the model."""
+    if options.engine:
+        own = model.options.engine == options.engine
+        pinned, pinned_by = options.engine, "the model" if own else "the request"
+    else:
+        pinned, pinned_by = settings.engine, "the settings"
+    choice = choose_engine(engines, model, engine_settings, pinned=pinned, pinned_by=pinned_by)
+    full = options.over(DEFAULTS)
+    load = LoadOptions(
+        num_ctx=_window(model, options.num_ctx or settings.context_length or _DEFAULT_CONTEXT),
+        parallel=settings.num_parallel or _DEFAULT_PARALLEL,
+        num_batch=full.num_batch or 512,
+        num_gpu=-1 if full.num_gpu is None else full.num_gpu,
+        main_gpu=full.main_gpu,
+        use_mmap=full.use_mmap,
+        num_thread=full.num_thread or 0,
+    )
+    insisted = frozenset(name for name in LOAD_FIELDS if getattr(options, name) is not None)
+    return Plan(
+        engine=choice.engine,
+        reason=choice.reason,
+        options=load,
+        insisted=insisted,
+        estimate_bytes=estimate_bytes(model, load),
+    )
+
+
+def _window(model: Model, wanted: int) -> int:
+    """What was asked for, as far as the model was trained for it."""
+    trained = model.trained_context or wanted
+    return max(_SMALLEST_CONTEXT, min(wanted, trained))

@@ -1,0 +1,285 @@
+"""A worker process as the server sees it: start, ask, stream, stop.
+
+One process per loaded model, at the other end of an inherited socket pair. When it dies, every
+request on it fails at once with WorkerDied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import psutil
+
+from dimora.core import errors
+from dimora.core.errors import DimoraError, InternalError, WorkerDied
+from dimora.core.frames import FrameReader, pack
+from dimora.prompts.prompt import Prompt
+from dimora.runtime import messages
+from dimora.tasks.base import Embedded, Finish, Token
+from dimora.tasks.options import Sampling
+
+# What a worker may know of our environment. Keys, tokens and proxies are not in it.
+_ENVIRONMENT = frozenset(
+    "PATH HOME USER LANG TMPDIR TEMP TMP SYSTEMROOT LD_LIBRARY_PATH DYLD_LIBRARY_PATH PYTHONPATH"
+    " VIRTUAL_ENV CUDA_VISIBLE_DEVICES HIP_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES"
+    " GGML_VK_VISIBLE_DEVICES GPU_DEVICE_ORDINAL HSA_OVERRIDE_GFX_VERSION OMP_NUM_THREADS".split()
+)
+# How long a worker may take to end by itself before it is killed.
+_GRACE_SECONDS = 5.0
+
+_F = TypeVar("_F")
+_MakeFrame = Callable[[int], messages.ToWorker]
+
+_DIED = "model runner has unexpectedly stopped, this may be due to resource limitations or an"
+_DIED += " internal error"
+
+
+class Worker:
+    """A running worker. Make one with `start_worker`."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, pipe: _Pipe, ready: messages.Ready
+    ) -> None:
+        self._process = process
+        self._pipe = pipe
+        self.version = ready.version
+        self.features = frozenset(ready.features)
+        self.context_tokens = ready.context_tokens
+        self.ended = pipe.closed
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncIterator[Token | Finish]:
+        """Tokens, then one Finish. Closing it early tells the worker to stop.
+
+        Raises DimoraError as the worker told it, WorkerDied when it is gone.
+        """
+        request = self._pipe.open_request()
+        finished = False
+        try:
+            self._pipe.send(messages.Generate(id=request.id, prompt=prompt, sampling=sampling))
+            while not finished:
+                frame = await request.next()
+                if isinstance(frame, messages.Tokens):
+                    for token in frame.tokens:
+                        yield token
+                elif isinstance(frame, messages.Finished):
+                    finished = True
+                    yield frame.finish
+        except DimoraError:
+            finished = True
+            raise
+        finally:
+            self._pipe.close_request(request, cancel=not finished)
+
+    async def embed(self, texts: Sequence[str]) -> Embedded:
+        frame = await self._ask(lambda id_: messages.Embed(id=id_, texts=tuple(texts)))
+        return _expect(frame, messages.EmbedAnswer).embedded
+
+    async def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
+        frame = await self._ask(
+            lambda id_: messages.Tokenize(id=id_, text=text, add_special=add_special)
+        )
+        return list(_expect(frame, messages.TokenizeAnswer).tokens)
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        frame = await self._ask(lambda id_: messages.Detokenize(id=id_, tokens=tuple(tokens)))
+        return _expect(frame, messages.DetokenizeAnswer).text
+
+    async def _ask(self, make: _MakeFrame) -> messages.FromWorker:
+        request = self._pipe.open_request()
+        answered = False
+        try:
+            self._pipe.send(make(request.id))
+            frame = await request.next()
+            answered = True
+            return frame
+        except DimoraError:
+            answered = True
+            raise
+        finally:
+            self._pipe.close_request(request, cancel=not answered)
+
+    def memory_bytes(self) -> int:
+        """Resident memory of the worker and everything it started; 0 when it is gone."""
+        try:
+            process = psutil.Process(self.pid)
+            family = [process, *process.children(recursive=True)]
+            return sum(p.memory_info().rss for p in family)
+        except psutil.Error:
+            return 0
+
+    async def stop(self) -> None:
+        """End the process; returns when its memory is free."""
+        self._pipe.close()
+        await _reap(self._process)
+
+
+async def start_worker(load: messages.Load, *, log_path: Path, timeout_seconds: float) -> Worker:
+    """Start a process and load the model in it.
+
+    Raises:
+        InvalidModel, UnsupportedFeature, ...: as the engine says.
+        WorkerDied: the process ended while loading.
+        InternalError: loading took longer than `timeout_seconds`.
+    """
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    try:
+        with _open_private(log_path) as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "dimora.runtime.worker",
+                str(theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(theirs.fileno(),),
+                env=_worker_environment(os.environ),
+                start_new_session=True,
+            )
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    loop = asyncio.get_running_loop()
+    _, pipe = await loop.create_connection(_Pipe, sock=ours)
+    try:
+        request = pipe.open_request(0)
+        pipe.send(load)
+        limit = None if timeout_seconds <= 0 else timeout_seconds
+        frame = await asyncio.wait_for(request.next(), limit)
+        pipe.close_request(request, cancel=False)
+        return Worker(process, pipe, _expect(frame, messages.Ready))
+    except BaseException as failure:
+        pipe.close()
+        await asyncio.shield(_reap(process))
+        if isinstance(failure, TimeoutError):
+            raise InternalError(
+                f"loading took longer than {timeout_seconds:.0f} s",
+                hint="raise load_timeout_seconds",
+                code="load_timeout",
+            ) from None
+        raise
+
+
+def _open_private(path: Path) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+
+
+def _worker_environment(ours: Mapping[str, str]) -> dict[str, str]:
+    kept = {n: v for n, v in ours.items() if n.upper() in _ENVIRONMENT or n.startswith("LC_")}
+    return kept | {"OPENVINO_TELEMETRY_OPT_OUT": "1", "PYTHONUNBUFFERED": "1"}
+
+
+async def _reap(process: asyncio.subprocess.Process) -> None:
+    try:
+        await asyncio.wait_for(process.wait(), _GRACE_SECONDS)
+    except TimeoutError:
+        _signal_family(process.pid)
+        await process.wait()
+    else:
+        # The worker is gone; an engine's own child must not outlive it.
+        _signal_family(process.pid)
+
+
+def _signal_family(leader: int) -> None:
+    """Kill what is left in the worker's session; it leads a process group of its own."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+class _Asked:
+    """A request on its way; frames for it arrive in order."""
+
+    def __init__(self, id_: int) -> None:
+        self.id = id_
+        self.frames: asyncio.Queue[messages.FromWorker | DimoraError] = asyncio.Queue()
+
+    async def next(self) -> messages.FromWorker:
+        """Raises what the worker failed with."""
+        frame = await self.frames.get()
+        if isinstance(frame, DimoraError):
+            raise frame
+        if isinstance(frame, messages.Failed):
+            raise _rebuilt(frame)
+        return frame
+
+
+class _Pipe(asyncio.Protocol):
+    """Our end of the socket pair: hands frames to the requests they belong to."""
+
+    def __init__(self) -> None:
+        self._reader = FrameReader(messages.FromWorker)
+        self._asked: dict[int, _Asked] = {}
+        self._next_id = 1
+        self._transport: asyncio.Transport | None = None
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for frame in self._reader.feed(data):
+                asked = self._asked.get(0 if isinstance(frame, messages.Ready) else frame.id)
+                if asked is not None:
+                    asked.frames.put_nowait(frame)
+        except ValueError:
+            # A worker that speaks nonsense is as good as dead.
+            self.close()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        if not self.closed.done():
+            self.closed.set_result(None)
+        for asked in self._asked.values():
+            asked.frames.put_nowait(WorkerDied(_DIED, hint="ask again; the model is loaded anew"))
+
+    def open_request(self, id_: int | None = None) -> _Asked:
+        if id_ is None:
+            id_ = self._next_id
+            self._next_id += 1
+        if self.closed.done():
+            raise WorkerDied(_DIED, hint="ask again; the model is loaded anew")
+        asked = self._asked[id_] = _Asked(id_)
+        return asked
+
+    def close_request(self, asked: _Asked, *, cancel: bool) -> None:
+        self._asked.pop(asked.id, None)
+        if cancel and not self.closed.done():
+            self.send(messages.Cancel(id=asked.id))
+
+    def send(self, frame: messages.ToWorker) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(pack(frame))
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+def _expect(frame: object, kind: type[_F]) -> _F:
+    if not isinstance(frame, kind):
+        raise InternalError(f"the worker answered with {type(frame).__name__}")
+    return frame
+
+
+def _rebuilt(failed: messages.Failed) -> DimoraError:
+    kind = getattr(errors, failed.kind, InternalError)
+    if not (isinstance(kind, type) and issubclass(kind, DimoraError)):
+        kind = InternalError
+    return kind(failed.message, hint=failed.hint, code=failed.code)

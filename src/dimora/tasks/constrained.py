@@ -1,0 +1,76 @@
+"""Write an answer that a JSON Schema holds, after the thought of a model that thinks.
+
+Shared by chat and generate. Not a task itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from dimora.core.types import Event
+from dimora.prompts.chat import RenderedChat
+from dimora.prompts.prompt import Prompt
+from dimora.prompts.reading import AnswerReader
+from dimora.tasks.generation import GenerationRequest, TextPiece
+from dimora.tasks.options import Options
+from dimora.tasks.writing import Writer, sampling_of
+
+
+def plain_reader() -> AnswerReader:
+    """Reads everything as text."""
+    return AnswerReader(thinking=None, thought_open=False, tool_format="", tool_names=frozenset())
+
+
+def close_thought(rendered: RenderedChat, thought: str = "") -> str:
+    """The prompt with its thought (what there is of it) ended."""
+    if rendered.thinking is None or not (rendered.thought_open or thought):
+        return rendered.text
+    opening = "" if rendered.thought_open else rendered.thinking.open
+    return f"{rendered.text}{opening}{thought}{rendered.thinking.close}\n\n"
+
+
+async def write_constrained(
+    writer: Writer, rendered: RenderedChat, options: Options, request: GenerationRequest
+) -> AsyncIterator[Event]:
+    """A thought first, unconstrained, where the model thinks; then text the grammar holds."""
+    sampling = sampling_of(options, request)
+    thought = ""
+    if rendered.thinking is not None and request.think is not False:
+        async for event in _write_thought(writer, rendered, options, request):
+            yield event
+            thought += getattr(event, "text", "")
+        if writer.reason == "length":
+            writer.check_schema()
+            return
+    prompt = Prompt(text=close_thought(rendered, thought), json_schema=request.json_schema)
+    async for event in writer.write(prompt, sampling, plain_reader()):
+        yield event
+    writer.check_schema()
+
+
+async def _write_thought(
+    writer: Writer, rendered: RenderedChat, options: Options, request: GenerationRequest
+) -> AsyncIterator[Event]:
+    """The thought alone; nothing when the model begins to answer without one."""
+    if rendered.thinking is None:
+        return
+    sampling = msgspec.structs.replace(
+        sampling_of(options, request), stop=(rendered.thinking.close,), logprobs=None
+    )
+    reader = AnswerReader(
+        thinking=rendered.thinking,
+        thought_open=rendered.thought_open,
+        tool_format="",
+        tool_names=frozenset(),
+    )
+    stream = writer.write(Prompt(text=rendered.text), sampling, reader)
+    try:
+        async for event in stream:
+            if isinstance(event, TextPiece):
+                writer.text = ""
+                return
+            yield event
+    finally:
+        await stream.aclose()  # type: ignore[attr-defined]

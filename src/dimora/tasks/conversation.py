@@ -1,0 +1,107 @@
+"""Turn messages into a prompt that fits the window.
+
+Shared by chat and generate. Not a task itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from dimora.core.errors import PromptTooLong
+from dimora.core.types import Message, Text, Tool
+from dimora.prompts.chat import RenderedChat, TemplateSource, render_chat
+from dimora.prompts.truncation import turns_to_drop
+from dimora.tasks.base import Loan, Model
+from dimora.tasks.generation import GenerationRequest
+from dimora.tasks.options import Options
+from dimora.tasks.writing import (
+    TOO_LONG,
+    refuse_hopeless,
+    room_for_answer,
+    surely_fits,
+    window_of,
+)
+
+
+def source_of(model: Model) -> TemplateSource:
+    """What the prompts room needs to know of a model."""
+    return TemplateSource(
+        chat_template=model.chat_template,
+        template=model.template,
+        architecture=model.architecture,
+        bos_token=model.bos_token,
+        eos_token=model.eos_token,
+    )
+
+
+def opening_messages(model: Model, messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The model's own system text and messages, then the caller's."""
+    opening: list[Message] = []
+    if model.system and not (messages and messages[0].role == "system"):
+        opening.append(Message("system", (Text(model.system),)))
+    return (*opening, *model.messages, *messages)
+
+
+class Conversation(msgspec.Struct):
+    """The rendered turns that fit, and how many tokens all turns would have been."""
+
+    rendered: RenderedChat
+    original_tokens: int = 0
+
+
+async def fit_conversation(
+    loan: Loan,
+    model: Model,
+    options: Options,
+    request: GenerationRequest,
+    messages: Sequence[Message],
+    tools: Sequence[Tool] = (),
+) -> Conversation:
+    """Render; when that is too long, drop the oldest turns but keep system and last message.
+
+    Raises:
+        PromptTooLong: it does not fit, and `truncate` is off or what must stay is too long.
+    """
+    source = source_of(model)
+
+    def render(kept: Sequence[Message]) -> RenderedChat:
+        return render_chat(source, kept, tools=tools, think=request.think)
+
+    window = window_of(loan, options)
+    rendered = render(messages)
+    if surely_fits(rendered.text, window):
+        return Conversation(rendered)
+    refuse_hopeless(messages[-1].text, window)
+    if len(rendered.text) <= window * 8:
+        total = len(await loan.tokenize(rendered.text))
+        if total < window:
+            return Conversation(rendered, total)
+    else:
+        total = 0
+    if not request.truncate:
+        raise PromptTooLong(TOO_LONG)
+    counts = [len(await loan.tokenize(m.text, add_special=False)) + 8 for m in messages]
+    total = total or sum(counts)
+    budget = window - room_for_answer(window, options.num_predict)
+    kept = _drop_oldest(messages, counts, budget)
+    while True:
+        rendered = render(kept)
+        size = len(await loan.tokenize(rendered.text))
+        if size < window:
+            return Conversation(rendered, total)
+        budget -= size - window + 8
+        shorter = _drop_oldest(messages, counts, budget)
+        if len(shorter) == len(kept):
+            raise PromptTooLong(TOO_LONG)
+        kept = shorter
+
+
+def _drop_oldest(
+    messages: Sequence[Message], counts: Sequence[int], budget: int
+) -> tuple[Message, ...]:
+    fixed = [m.role == "system" for m in messages]
+    answers = [m.role == "tool" for m in messages]
+    dropped = turns_to_drop(counts, fixed, answers, budget)
+    return tuple(m for at, m in enumerate(messages) if at not in dropped)
