@@ -1,0 +1,5 @@
+"""`python -m dimora`, the same as `dimora`."""
+
+from dimora.cli.main import main
+
+main()

@@ -1,0 +1,181 @@
+"""Models, homes and servers for the tests.
+
+Models come the way users get them: `dimora pull`, once, into `.cache/home`, checked by hash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+CACHE = Path(__file__).resolve().parent.parent / ".cache"
+CHAT_MODEL = "smollm2:135m"
+EMBED_MODEL = "multilingual-e5-small"
+
+
+@pytest.fixture(scope="session")
+def model_home() -> Path:
+    """A home with both models; tests must not change it."""
+    home = CACHE / "home"
+    for name in (CHAT_MODEL, EMBED_MODEL):
+        run_dimora("pull", name, home=home, timeout_seconds=600)
+    return home
+
+
+def blob_of(home: Path, name: str) -> Path:
+    """The model file of a model in a home's store."""
+    from dimora.models.store import ModelStore
+
+    store = ModelStore(home / "models", cache_path=home / "cache")
+    return Path(store.verified_files(store.find(name)).weights)
+
+
+@pytest.fixture(scope="session")
+def smollm2_path(model_home: Path) -> Path:
+    """SmolLM2-135M-Instruct, Q4_1, as a file with its usual ending."""
+    return _linked(blob_of(model_home, CHAT_MODEL), CACHE / "smollm2-135m.gguf")
+
+
+@pytest.fixture(scope="session")
+def e5_path(model_home: Path) -> Path:
+    """multilingual-e5-small, Q4_0."""
+    return _linked(blob_of(model_home, EMBED_MODEL), CACHE / "multilingual-e5-small.gguf")
+
+
+def _linked(source: Path, target: Path) -> Path:
+    if not target.exists() or target.stat().st_ino != source.stat().st_ino:
+        target.unlink(missing_ok=True)
+        os.link(source, target)
+    return target
+
+
+@pytest.fixture
+def home(tmp_path: Path, model_home: Path) -> Path:
+    """A home of this test's own, with both models; blobs are hard links."""
+    return copy_home(model_home, tmp_path / "home")
+
+
+def copy_home(source: Path, target: Path) -> Path:
+    shutil.copytree(source / "models", target / "models", copy_function=os.link)
+    return target
+
+
+def environment(home: Path, **extra: str) -> dict[str, str]:
+    """Ours, without settings of the person who runs the tests."""
+    kept = {n: v for n, v in os.environ.items() if not n.startswith(("DIMORA_", "OLLAMA_"))}
+    return kept | {"DIMORA_HOME": str(home), "DIMORA_HOST": "127.0.0.1:1"} | extra
+
+
+def run_dimora(
+    *arguments: str,
+    home: Path,
+    stdin: str = "",
+    timeout_seconds: float = 120,
+    check: bool = True,
+    **extra: str,
+) -> subprocess.CompletedProcess[str]:
+    """The terminal program as a person runs it."""
+    return subprocess.run(
+        [sys.executable, "-m", "dimora", *arguments],
+        env=environment(home, **extra),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout_seconds,
+        check=check,
+    )
+
+
+class Server:
+    """A running server process."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, home: Path) -> None:
+        self.process = process
+        self.port = port
+        self.home = home
+        self.url = f"http://127.0.0.1:{port}"
+
+    @property
+    def log(self) -> str:
+        return (self.home / "server.out").read_text(errors="replace")
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def serving(home: Path, **extra: str) -> Iterator[Server]:
+    """A real server on a free loopback port."""
+    port = free_port()
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "server.out").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dimora", "serve"],
+            env=environment(home, **{"DIMORA_HOST": f"127.0.0.1:{port}"} | extra),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+        )
+    server = Server(process, port, home)
+    try:
+        _wait_until_healthy(server)
+        yield server
+    finally:
+        server.stop()
+
+
+def _wait_until_healthy(server: Server) -> None:
+    give_up = time.monotonic() + 30
+    while time.monotonic() < give_up:
+        if server.process.poll() is not None:
+            raise RuntimeError(f"the server ended at once:\n{server.log}")
+        try:
+            with urllib.request.urlopen(f"{server.url}/health", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    raise RuntimeError(f"the server does not answer:\n{server.log}")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, model_home: Path) -> Iterator[Server]:
+    """One server with both models for all tests that only ask."""
+    home = copy_home(model_home, tmp_path_factory.mktemp("server") / "home")
+    with serving(home, DIMORA_KEEP_ALIVE="-1") as running:
+        yield running
+
+
+@pytest.fixture
+def make_server(tmp_path: Path, model_home: Path) -> Iterator[Callable[..., Server]]:
+    """Servers of this test's own; settings as keywords (`DIMORA_ENGINE="echo"`)."""
+    with contextlib.ExitStack() as stack:
+
+        def make(**extra: str) -> Server:
+            name = f"home{len(list(tmp_path.iterdir()))}"
+            return stack.enter_context(serving(copy_home(model_home, tmp_path / name), **extra))
+
+        yield make

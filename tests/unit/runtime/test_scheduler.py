@@ -1,0 +1,368 @@
+"""The scheduler has no clock and no processes, so neither have its tests."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from dimora.core.durations import FOREVER
+from dimora.core.errors import InvalidModel, Overloaded, StorageFull, TooManyRequests
+from dimora.runtime.scheduler import (
+    PATIENCE_SECONDS,
+    Demand,
+    Grant,
+    Limits,
+    Load,
+    Plan,
+    Refuse,
+    Scheduler,
+    Stop,
+)
+from dimora.tasks.options import LoadOptions
+
+GIB = 2**30
+
+
+def limits(**changes) -> Limits:
+    return Limits(
+        **{
+            "max_queue": 512,
+            "max_queue_per_workspace": 0,
+            "max_loaded": 0,
+            "keep_alive_seconds": 300.0,
+        }
+        | changes
+    )
+
+
+def make(memory: int = 10 * GIB, **changes) -> Scheduler:
+    return Scheduler(limits(**changes), lambda used: memory)
+
+
+def plan(parallel: int = 1, gib: float = 1, engine: str = "a", insisted=(), **options) -> Plan:
+    return Plan(
+        engine=engine,
+        reason="",
+        options=LoadOptions(**{"num_ctx": 4096, "parallel": parallel} | options),
+        insisted=frozenset(insisted),
+        estimate_bytes=int(gib * GIB),
+    )
+
+
+def demand(ticket: int, seat: str = "m", plan_: Plan | None = None, **more) -> Demand:
+    return Demand(
+        ticket=ticket, seat=seat, plan=plan_ or plan(), **{"workspace": "main"} | more
+    )
+
+
+def test_the_first_request_loads_and_is_granted_when_loaded():
+    scheduler = make()
+    assert scheduler.arrive(demand(1), 0.0) == [Load("m", plan())]
+    assert scheduler.loaded("m", GIB, 1.0) == [Grant(1, "m")]
+
+
+def test_requests_during_loading_cause_no_second_load():
+    scheduler = make()
+    scheduler.arrive(demand(1), 0.0)
+    assert scheduler.arrive(demand(2), 0.1) == []
+    assert scheduler.loaded("m", GIB, 1.0) == [Grant(1, "m")]
+
+
+def test_as_many_run_at_once_as_the_model_writes_at_a_time():
+    scheduler = make()
+    two = plan(parallel=2)
+    for ticket in (1, 2, 3):
+        scheduler.arrive(demand(ticket, plan_=two), 0.0)
+    assert scheduler.loaded("m", GIB, 1.0) == [Grant(1, "m"), Grant(2, "m")]
+    assert scheduler.depart(1, 2.0) == [Grant(3, "m")]
+
+
+def test_one_who_leaves_the_queue_is_never_granted():
+    scheduler = make()
+    scheduler.arrive(demand(1), 0.0)
+    scheduler.arrive(demand(2), 0.0)
+    scheduler.arrive(demand(3), 0.0)
+    scheduler.loaded("m", GIB, 1.0)
+    assert scheduler.depart(2, 1.5) == []
+    assert scheduler.depart(1, 2.0) == [Grant(3, "m")]
+
+
+def test_a_failed_load_is_told_to_everyone_who_waits():
+    scheduler = make()
+    scheduler.arrive(demand(1), 0.0)
+    scheduler.arrive(demand(2), 0.0)
+    error = InvalidModel("broken")
+    assert scheduler.load_failed("m", error, 1.0) == [Refuse(1, error), Refuse(2, error)]
+    assert isinstance(scheduler.arrive(demand(3), 2.0)[0], Load)
+
+
+def test_an_idle_model_leaves_after_its_keep_alive_and_not_before():
+    scheduler = make(keep_alive_seconds=10.0)
+    scheduler.arrive(demand(1), 0.0)
+    scheduler.loaded("m", GIB, 1.0)
+    scheduler.depart(1, 5.0)
+    assert scheduler.alarm(5.0) == 15.0
+    assert scheduler.tick(14.9) == []
+    assert scheduler.tick(15.0) == [Stop("m")]
+
+
+def test_keep_alive_of_zero_unloads_right_after_the_answer():
+    scheduler = make()
+    scheduler.arrive(demand(1, keep_alive_seconds=0.0), 0.0)
+    scheduler.loaded("m", GIB, 1.0)
+    assert scheduler.depart(1, 5.0) == [Stop("m")]
+
+
+def test_keep_alive_forever_never_expires():
+    scheduler = make()
+    scheduler.arrive(demand(1, keep_alive_seconds=FOREVER), 0.0)
+    scheduler.loaded("m", GIB, 1.0)
+    scheduler.depart(1, 5.0)
+    assert scheduler.tick(1e12) == []
+
+
+def test_an_absent_keep_alive_leaves_what_held_before():
+    scheduler = make(keep_alive_seconds=10.0)
+    scheduler.arrive(demand(1, keep_alive_seconds=50.0), 0.0)
+    scheduler.loaded("m", GIB, 0.0)
+    scheduler.depart(1, 1.0)
+    scheduler.arrive(demand(2), 2.0)
+    scheduler.depart(2, 3.0)
+    assert scheduler.alarm(3.0) == 53.0
+
+
+def test_a_larger_window_reloads_once_nobody_uses_the_model():
+    scheduler = make()
+    scheduler.arrive(demand(1, plan_=plan(num_ctx=2048)), 0.0)
+    scheduler.loaded("m", GIB, 0.0)
+    larger = plan(num_ctx=8192, insisted=["num_ctx"])
+    assert scheduler.arrive(demand(2, plan_=larger), 1.0) == []
+    assert scheduler.depart(1, 2.0) == [Stop("m")]
+    assert scheduler.stopped("m", 3.0) == [Load("m", larger)]
+    assert scheduler.loaded("m", GIB, 4.0) == [Grant(2, "m")]
+
+
+def test_a_smaller_window_and_no_wish_at_all_use_the_model_as_it_is():
+    scheduler = make()
+    scheduler.arrive(demand(1, plan_=plan(parallel=3, num_ctx=8192)), 0.0)
+    scheduler.loaded("m", GIB, 0.0)
+    smaller = plan(num_ctx=1024, insisted=["num_ctx"])
+    assert scheduler.arrive(demand(2, plan_=smaller), 1.0) == [Grant(2, "m")]
+    other = plan(num_ctx=99999, engine="b")
+    assert scheduler.arrive(demand(3, plan_=other), 1.0) == [Grant(3, "m")]
+
+
+def test_an_idle_model_makes_room_for_another():
+    scheduler = make(memory=3 * GIB)
+    scheduler.arrive(demand(1, "old", plan(gib=2)), 0.0)
+    scheduler.loaded("old", 2 * GIB, 0.0)
+    scheduler.depart(1, 1.0)
+    assert scheduler.arrive(demand(2, "new", plan(gib=2)), 2.0) == [Stop("old")]
+    assert scheduler.stopped("old", 3.0) == [Load("new", plan(gib=2))]
+
+
+def test_two_models_that_fit_stay_together():
+    scheduler = make(memory=5 * GIB)
+    for ticket, name in ((1, "x"), (2, "y")):
+        assert isinstance(scheduler.arrive(demand(ticket, name, plan(gib=2)), 0.0)[0], Load)
+        scheduler.loaded(name, 2 * GIB, 0.0)
+
+
+def test_measured_memory_counts_and_not_the_estimate():
+    scheduler = make(memory=3 * GIB)
+    scheduler.arrive(demand(1, "x", plan(gib=2)), 0.0)
+    scheduler.loaded("x", GIB // 2, 0.0)
+    assert scheduler.arrive(demand(2, "y", plan(gib=2)), 0.0) == [Load("y", plan(gib=2))]
+
+
+def test_a_busy_model_is_never_stopped_and_the_other_waits():
+    scheduler = make(memory=3 * GIB)
+    scheduler.arrive(demand(1, "busy", plan(gib=2)), 0.0)
+    scheduler.loaded("busy", 2 * GIB, 0.0)
+    assert scheduler.arrive(demand(2, "new", plan(gib=2)), 1.0) == []
+    assert scheduler.tick(5.0) == []
+    assert scheduler.depart(1, 6.0) == [Stop("busy")]
+
+
+def test_a_model_under_steady_load_gives_way_in_the_end():
+    scheduler = make(memory=3 * GIB)
+    two = plan(gib=2, parallel=2)
+    scheduler.arrive(demand(1, "busy", two), 0.0)
+    scheduler.loaded("busy", 2 * GIB, 0.0)
+    scheduler.arrive(demand(2, "new", plan(gib=2)), 1.0)
+    late = 1.0 + PATIENCE_SECONDS
+    assert scheduler.alarm(2.0) == late
+    scheduler.tick(late)
+    assert scheduler.arrive(demand(3, "busy", two), late + 1) == []
+    assert scheduler.depart(1, late + 2) == [Stop("busy")]
+    assert Load("new", plan(gib=2)) in scheduler.stopped("busy", late + 3)
+
+
+def test_a_model_larger_than_all_memory_is_refused_with_both_sizes():
+    scheduler = make(memory=GIB)
+    (refusal,) = scheduler.arrive(demand(1, plan_=plan(gib=4)), 0.0)
+    assert isinstance(refusal, Refuse)
+    assert isinstance(refusal.error, StorageFull)
+    assert "4.0 GiB" in refusal.error.message
+    assert "1.0 GiB" in refusal.error.message
+
+
+def test_a_limit_on_the_number_of_models_holds():
+    scheduler = make(max_loaded=1)
+    scheduler.arrive(demand(1, "x"), 0.0)
+    scheduler.loaded("x", GIB, 0.0)
+    scheduler.depart(1, 1.0)
+    assert scheduler.arrive(demand(2, "y"), 2.0) == [Stop("x")]
+
+
+def test_a_full_queue_refuses_with_a_time_to_try_again():
+    scheduler = make(max_queue=2)
+    for ticket in (1, 2, 3):
+        scheduler.arrive(demand(ticket), 0.0)
+        scheduler.loaded("m", GIB, 0.0)
+    (refusal,) = scheduler.arrive(demand(4), 0.0)
+    assert isinstance(refusal, Refuse)
+    assert isinstance(refusal.error, Overloaded)
+    assert refusal.error.retry_after_seconds >= 1
+
+
+def test_a_workspace_over_its_own_limit_is_told_so_and_others_are_not():
+    scheduler = make(max_queue_per_workspace=1)
+    scheduler.arrive(demand(1), 0.0)
+    (refusal,) = scheduler.arrive(demand(2), 0.0)
+    assert isinstance(refusal.error, TooManyRequests)
+    assert scheduler.arrive(demand(3, workspace="other"), 0.0) == []
+
+
+def test_a_dead_worker_is_replaced_for_those_who_wait():
+    scheduler = make()
+    scheduler.arrive(demand(1), 0.0)
+    scheduler.loaded("m", GIB, 0.0)
+    scheduler.arrive(demand(2), 1.0)
+    assert scheduler.stopped("m", 2.0) == [Load("m", plan())]
+    assert scheduler.depart(1, 2.0) == []
+    assert scheduler.loaded("m", GIB, 3.0) == [Grant(2, "m")]
+
+
+def test_unload_waits_for_the_answer_being_written():
+    scheduler = make()
+    scheduler.arrive(demand(1), 0.0)
+    scheduler.loaded("m", GIB, 0.0)
+    assert scheduler.unload("m", 1.0) == []
+    assert scheduler.depart(1, 2.0) == [Stop("m")]
+    assert scheduler.unload("never heard of", 3.0) == []
+
+
+class Life(RuleBasedStateMachine):
+    """Any order of events keeps the promises."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scheduler = make(memory=4 * GIB, max_queue=8)
+        self.now = 0.0
+        self.tickets = itertools.count(1)
+        self.waiting: set[int] = set()
+        self.running: dict[int, str] = {}
+        self.loading: set[str] = set()
+        self.up: set[str] = set()
+        self.stopping: set[str] = set()
+
+    def carry_out(self, effects) -> None:
+        for effect in effects:
+            match effect:
+                case Load(seat=name):
+                    assert name not in self.up | self.loading | self.stopping
+                    self.loading.add(name)
+                case Stop(seat=name):
+                    assert name in self.up
+                    assert name not in self.running.values(), "a busy model was stopped"
+                    self.up.discard(name)
+                    self.stopping.add(name)
+                case Grant(ticket=ticket, seat=name):
+                    assert ticket in self.waiting, "granted twice, or after leaving"
+                    assert name in self.up
+                    self.waiting.discard(ticket)
+                    self.running[ticket] = name
+                case Refuse(ticket=ticket):
+                    self.waiting.discard(ticket)
+
+    @rule(
+        seat=st.sampled_from("abc"),
+        gib=st.sampled_from([1, 2, 3]),
+        ctx=st.sampled_from([None, 1024, 8192]),
+        keep=st.sampled_from([None, 0.0, 5.0, FOREVER]),
+        workspace=st.sampled_from("pq"),
+    )
+    def arrive(self, seat, gib, ctx, keep, workspace):
+        ticket = next(self.tickets)
+        self.waiting.add(ticket)
+        wanted = plan(2, gib, insisted=["num_ctx"] if ctx else [], num_ctx=ctx or 4096)
+        self.carry_out(
+            self.scheduler.arrive(
+                demand(ticket, seat, wanted, keep_alive_seconds=keep, workspace=workspace),
+                self.now,
+            )
+        )
+
+    @precondition(lambda self: self.waiting or self.running)
+    @rule(data=st.data())
+    def depart(self, data):
+        ticket = data.draw(st.sampled_from(sorted(self.waiting | set(self.running))))
+        self.waiting.discard(ticket)
+        self.running.pop(ticket, None)
+        self.carry_out(self.scheduler.depart(ticket, self.now))
+
+    @precondition(lambda self: self.loading)
+    @rule(data=st.data(), works=st.booleans())
+    def finish_loading(self, data, works):
+        name = data.draw(st.sampled_from(sorted(self.loading)))
+        self.loading.discard(name)
+        if works:
+            self.up.add(name)
+            self.carry_out(self.scheduler.loaded(name, GIB, self.now))
+        else:
+            self.carry_out(self.scheduler.load_failed(name, InvalidModel("x"), self.now))
+
+    @precondition(lambda self: self.stopping)
+    @rule(data=st.data())
+    def finish_stopping(self, data):
+        name = data.draw(st.sampled_from(sorted(self.stopping)))
+        self.stopping.discard(name)
+        self.carry_out(self.scheduler.stopped(name, self.now))
+
+    @precondition(lambda self: self.up)
+    @rule(data=st.data())
+    def die(self, data):
+        name = data.draw(st.sampled_from(sorted(self.up)))
+        self.up.discard(name)
+        self.running = {t: n for t, n in self.running.items() if n != name}
+        self.carry_out(self.scheduler.stopped(name, self.now))
+
+    @rule(seconds=st.sampled_from([0.1, 6.0, 40.0]))
+    def wait(self, seconds):
+        self.now += seconds
+        self.carry_out(self.scheduler.tick(self.now))
+
+    @invariant()
+    def nobody_waits_for_nothing(self):
+        """Whoever waits, something is under way or busy, or an alarm will ring."""
+        if self.waiting:
+            assert (
+                self.loading
+                or self.stopping
+                or self.running
+                or self.scheduler.alarm(self.now) is not None
+            )
+
+    @invariant()
+    def no_seat_takes_more_than_it_writes_at_a_time(self):
+        for seat in self.scheduler.seats.values():
+            assert len(seat.active) <= seat.parallel
+
+
+Life.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLife = pytest.mark.timeout(120)(Life.TestCase)
