@@ -1,0 +1,96 @@
+"""A streaming client that keeps time; the same for every server that is compared."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import statistics
+import threading
+import time
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Stream:
+    """One answer: seconds to its first piece, seconds in all, tokens as the server counts them."""
+
+    first_seconds: float = 0.0
+    total_seconds: float = 0.0
+    output_tokens: int = 0
+    pieces: int = 0
+
+    @property
+    def tokens_per_second(self) -> float:
+        """After the first piece, so that reading the prompt is not in it."""
+        return (self.output_tokens - 1) / max(self.total_seconds - self.first_seconds, 1e-9)
+
+
+@dataclass
+class Target:
+    """A server that speaks /v1/completions."""
+
+    name: str
+    port: int
+    model: str
+    key: str = ""
+    extra: dict[str, object] = field(default_factory=dict)
+
+    def complete(self, prompt: str, tokens: int) -> Stream:
+        """Stream one greedy answer of exactly `tokens` tokens where the model does not stop."""
+        body = {
+            "model": self.model,
+            "prompt": prompt,
+            "max_tokens": tokens,
+            "temperature": 0,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        } | self.extra
+        headers = {"Content-Type": "application/json"}
+        if self.key:
+            headers["Authorization"] = f"Bearer {self.key}"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
+        stream = Stream()
+        started = time.perf_counter()
+        connection.request("POST", "/v1/completions", json.dumps(body), headers)
+        response = connection.getresponse()
+        if response.status != 200:
+            raise RuntimeError(f"{self.name}: {response.status} {response.read()[:300]!r}")
+        for line in response:
+            if not line.startswith(b"data: {"):
+                continue
+            event = json.loads(line[6:])
+            if event.get("usage"):
+                stream.output_tokens = event["usage"]["completion_tokens"] or stream.output_tokens
+            if event.get("choices") and event["choices"][0].get("text"):
+                stream.pieces += 1
+                if not stream.first_seconds:
+                    stream.first_seconds = time.perf_counter() - started
+        stream.total_seconds = time.perf_counter() - started
+        connection.close()
+        return stream
+
+    def together(self, prompts: list[str], tokens: int) -> tuple[float, list[Stream]]:
+        """All prompts at once; tokens per second in total, and each stream."""
+        results: list[Stream] = []
+        threads = [
+            threading.Thread(target=lambda p=p: results.append(self.complete(p, tokens)))
+            for p in prompts
+        ]
+        started = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        seconds = time.perf_counter() - started
+        if len(results) != len(prompts):
+            raise RuntimeError(f"{self.name}: {len(prompts) - len(results)} streams failed")
+        return sum(r.output_tokens for r in results) / seconds, results
+
+
+def median(values: list[float]) -> float:
+    return statistics.median(values)
+
+
+def spread(values: list[float]) -> str:
+    """Median with the smallest and largest value."""
+    return f"{median(values):.3g} ({min(values):.3g}-{max(values):.3g})"
