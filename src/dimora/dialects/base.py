@@ -37,6 +37,9 @@ class Answer(Protocol):
     def frame(self, event: Event) -> bytes:
         """The bytes of one event in a stream, empty when this language has no word for it."""
 
+    def refusal(self, error: DimoraError) -> bytes:
+        """The whole body of an error before the first byte, in the words of this route."""
+
     def failure(self, error: DimoraError) -> bytes:
         """The bytes that end a stream which fails in the middle."""
 

@@ -1,0 +1,18 @@
+"""OpenAI's language: chat completions, completions, embeddings and models under `/v1`."""
+
+from dimora.dialects.base import Route
+from dimora.dialects.openai.chat import decode_chat
+from dimora.dialects.openai.completions import decode_completion
+from dimora.dialects.openai.embeddings import decode_embeddings
+from dimora.dialects.openai.models import decode_model, decode_models
+from dimora.dialects.openai.words import error
+
+__all__ = ["ROUTES", "error"]
+
+ROUTES = (
+    Route(("POST",), "/v1/chat/completions", decode_chat),
+    Route(("POST",), "/v1/completions", decode_completion),
+    Route(("POST",), "/v1/embeddings", decode_embeddings),
+    Route(("GET",), "/v1/models", decode_models),
+    Route(("GET",), "/v1/models/{model:path}", decode_model),
+)

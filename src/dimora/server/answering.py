@@ -1,0 +1,296 @@
+"""One HTTP answer: read the body, ask the house, write what comes back, notice who leaves.
+
+An error before the first byte gets its own status; one in the middle ends the stream in the
+words of its language. The caller's going away cancels the work at once, also before there is
+anything to send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Protocol
+
+from starlette.types import Receive, Scope, Send
+
+from dimora.core.errors import DimoraError, InternalError, Overloaded
+from dimora.core.settings import Settings
+from dimora.core.types import Done, Event, Principal, Queued, Request
+from dimora.dialects.base import Answer, Asked, Fixed, Incoming, Route
+from dimora.tasks.embed import EmbedDone
+
+# Who waits in the queue longer than this is told their place, if the answer is a stream.
+PATIENCE_SECONDS = 10.0
+
+PRINCIPAL = "dimora.principal"
+
+_HEADER_WARNINGS = 10
+_HEADER_CHARACTERS = 200
+
+log = logging.getLogger("dimora.server")
+
+ErrorBody = Callable[[DimoraError], bytes]
+Headers = list[tuple[bytes, bytes]]
+
+
+class House(Protocol):
+    """What the server needs of a house; `runtime.house` is the real one."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    def run(self, principal: Principal, request: Request) -> AsyncIterator[Event]: ...
+
+    def admit(self, credential: str | None, *, peer_is_loopback: bool) -> Principal: ...
+
+    def metrics(self) -> bytes: ...
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+def plain_headers(media_type: str, body: bytes) -> Headers:
+    return [
+        (b"content-type", media_type.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+
+
+async def send_whole(scope: Scope, send: Send, status: int, body: bytes, headers: Headers) -> None:
+    """One response in one piece; without the body for HEAD."""
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+async def send_error(scope: Scope, send: Send, error: DimoraError, body: bytes) -> None:
+    """An error before the first byte, with what the caller can do about it in headers."""
+    headers = plain_headers("application/json; charset=utf-8", body)
+    if error.retry_after_seconds is not None:
+        headers.append((b"retry-after", str(error.retry_after_seconds).encode()))
+    if error.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if error.hint:
+        headers.append((b"x-dimora-hint", header_text(error.hint)))
+    await send_whole(scope, send, error.status, body, headers)
+
+
+def header_text(text: str) -> bytes:
+    """Words of anyone, made fit for a header: ASCII, printable, not too long."""
+    safe = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+    return safe[:_HEADER_CHARACTERS].encode()
+
+
+def warning_headers(warnings: Sequence[str]) -> Headers:
+    return [(b"x-dimora-warning", header_text(w)) for w in warnings[:_HEADER_WARNINGS]]
+
+
+def as_dimora_error(failure: Exception) -> DimoraError:
+    """The error itself, or the one that stands for a defect of ours.
+
+    The failure's own words may hold content and are not logged; where it happened is.
+    """
+    if isinstance(failure, DimoraError):
+        return failure
+    log.error("defect kind=%s", type(failure).__name__)
+    log.debug("defect trace=%s", "".join(traceback.format_tb(failure.__traceback__)))
+    return InternalError("internal error", hint="the server's log has more")
+
+
+class Endpoint:
+    """The ASGI application of one route of a dialect."""
+
+    def __init__(
+        self,
+        house: House,
+        route: Route,
+        error_body: ErrorBody,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._house = house
+        self._route = route
+        self._error_body = error_body
+        self._patience_seconds = patience_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await read_body(receive)
+        if body is None:
+            return
+        try:
+            asked = self._route.decode(self._incoming(scope, body))
+        except Exception as failure:  # noqa: BLE001 - the border of a request
+            error = as_dimora_error(failure)
+            await send_error(scope, send, error, self._error_body(error))
+            return
+        if isinstance(asked, Fixed):
+            headers = plain_headers(asked.media_type, asked.body)
+            await send_whole(scope, send, asked.status, asked.body, headers)
+            return
+        events = self._house.run(scope[PRINCIPAL], asked.request)
+        answering = Answering(scope, send, asked, events, self._patience_seconds)
+        await answering.run(receive)
+
+    def _incoming(self, scope: Scope, body: bytes) -> Incoming:
+        return Incoming(
+            method=scope["method"],
+            body=body,
+            path=scope.get("path_params", {}),
+            version=self._house.settings.ollama_version,
+        )
+
+
+async def read_body(receive: Receive) -> bytes | None:
+    """The whole body; None when the caller left before its end."""
+    pieces = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(pieces)
+
+
+class Answering:
+    """Writes one answer of the house to one caller."""
+
+    def __init__(
+        self,
+        scope: Scope,
+        send: Send,
+        asked: Asked,
+        events: AsyncIterator[Event],
+        patience_seconds: float,
+    ) -> None:
+        self._scope = scope
+        self._send = send
+        self._asked = asked
+        self._answer: Answer = asked.answer
+        self._events = events
+        self._patience_seconds = patience_seconds
+        self._opening = asyncio.Lock()
+        self._open = False
+        self._place: Queued | None = None
+        self._stopping = False
+
+    async def run(self, receive: Receive) -> None:
+        """Returns when the answer is written or the caller has left; no work goes on after."""
+        work = asyncio.create_task(self._work())
+        watch = asyncio.create_task(_wait_for_leaving(receive))
+        try:
+            await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._stopping = True
+            raise
+        finally:
+            watch.cancel()
+            work.cancel()
+            # Waits for both, also when this task is itself being cancelled.
+            outcomes = await asyncio.gather(work, watch, return_exceptions=True)
+        if isinstance(outcomes[0], Exception):
+            raise outcomes[0]
+
+    async def _work(self) -> None:
+        try:
+            if self._answer.streaming:
+                await self._stream()
+            else:
+                await self._collect()
+        except asyncio.CancelledError:
+            if self._stopping:
+                await self._fail(Overloaded("the server is stopping", code="stopping"))
+            raise
+        except Exception as failure:  # noqa: BLE001 - the border of a request
+            await self._fail(as_dimora_error(failure))
+        finally:
+            await self._events.aclose()  # type: ignore[attr-defined]
+
+    async def _collect(self) -> None:
+        events = [e async for e in self._events if not isinstance(e, Queued)]
+        done = _last(events)
+        body = self._answer.whole(events)
+        headers = plain_headers(self._answer.media_type, body) + warning_headers(done.warnings)
+        if done.usage.truncated or (isinstance(done, EmbedDone) and done.truncated_texts):
+            headers.append((b"x-dimora-truncated", b"true"))
+        self._open = True
+        await send_whole(self._scope, self._send, self._asked.status, body, headers)
+
+    async def _stream(self) -> None:
+        loop = asyncio.get_running_loop()
+        telling: set[asyncio.Task[None]] = set()
+        patience_ends = loop.time() + self._patience_seconds
+        timer = loop.call_at(
+            patience_ends, lambda: telling.add(asyncio.create_task(self._tell_place()))
+        )
+        last: Event | None = None
+        try:
+            async for event in self._events:
+                last = event
+                if isinstance(event, Queued):
+                    self._place = event
+                    if not self._open and loop.time() < patience_ends:
+                        continue
+                else:
+                    self._place = None
+                    timer.cancel()
+                await self._write(self._answer.frame(event))
+        finally:
+            timer.cancel()
+            for task in telling:
+                task.cancel()
+        if not isinstance(last, Done):
+            raise InternalError("the answer ended before its end")
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _tell_place(self) -> None:
+        """Begin the response early, for a caller who waits in the queue."""
+        if self._place is not None and not self._open:
+            await self._write(self._answer.frame(self._place))
+
+    async def _write(self, frame: bytes) -> None:
+        # The lock keeps the response's start before everything else.
+        async with self._opening:
+            if not self._open:
+                self._open = True
+                await self._send(
+                    {
+                        "type": "http.response.start",
+                        "status": self._asked.status,
+                        "headers": self._stream_headers(),
+                    }
+                )
+            if frame:
+                await self._send({"type": "http.response.body", "body": frame, "more_body": True})
+
+    def _stream_headers(self) -> Headers:
+        return [
+            (b"content-type", self._answer.media_type.encode()),
+            (b"cache-control", b"no-store"),
+            (b"x-accel-buffering", b"no"),
+            *warning_headers(self._asked.request.warnings),
+        ]
+
+    async def _fail(self, error: DimoraError) -> None:
+        if not self._open:
+            self._open = True
+            await send_error(self._scope, self._send, error, self._answer.refusal(error))
+        elif self._answer.streaming:
+            body = self._answer.failure(error)
+            await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _last(events: Sequence[Event]) -> Done:
+    """The Done that ends an answer. Raises InternalError when there is none."""
+    if events and isinstance(events[-1], Done):
+        return events[-1]
+    raise InternalError("the answer ended before its end")
+
+
+async def _wait_for_leaving(receive: Receive) -> None:
+    message: Any = await receive()
+    while message["type"] != "http.disconnect":
+        message = await receive()
