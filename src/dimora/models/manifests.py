@@ -1,0 +1,250 @@
+"""Manifests and config files of models, as Ollama writes and reads them.
+
+`<root>/manifests/<host>/<namespace>/<model>/<tag>` is JSON that lists the blobs of a model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from dimora.core.errors import InvalidModel
+from dimora.models.names import Name, parse_name
+from dimora.storage.blobs import is_digest
+from dimora.storage.disk import disk_errors, make_private_directory, settle_directory, write_whole
+
+MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
+LAYER_PREFIX = "application/vnd.ollama.image."
+MANIFEST_LIMIT_BYTES = 4 << 20
+TEXT_LIMIT_BYTES = 16 << 20
+
+_T = TypeVar("_T")
+_Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 50)]
+
+
+class Layer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """One blob and what it is for; `kind` is the last word of its media type, such as `params`."""
+
+    media_type: str
+    digest: str
+    size: _Bytes
+    from_: str = msgspec.field(default="", name="from")
+    name: str = ""
+
+    @property
+    def kind(self) -> str:
+        kind = self.media_type.removeprefix(LAYER_PREFIX)
+        return "template" if kind == "prompt" else kind
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    schema_version: int = 2
+    media_type: str = MANIFEST_TYPE
+    config: Layer
+    layers: tuple[Layer, ...] = ()
+
+    def of_kind(self, kind: str) -> list[Layer]:
+        """Layers of one kind, in their order."""
+        return [layer for layer in self.layers if layer.kind == kind]
+
+    @property
+    def digests(self) -> set[str]:
+        """Every blob this manifest needs."""
+        return {self.config.digest, *(layer.digest for layer in self.layers)}
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(layer.size for layer in self.layers)
+
+
+class EmbeddingConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Ours, inside the config: how an embedding model wants its input."""
+
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    unicode_form: str = ""
+
+
+class RootFs(msgspec.Struct, frozen=True, kw_only=True):
+    type: str = "layers"
+    diff_ids: tuple[str, ...] = ()
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The config blob. `derived` is ours: every fact the model file tells is in here already."""
+
+    model_format: str = ""
+    model_family: str = ""
+    model_families: tuple[str, ...] | None = None
+    model_type: str = ""
+    file_type: str = ""
+    renderer: str = ""
+    parser: str = ""
+    capabilities: tuple[str, ...] | None = None
+    context_length: int = 0
+    embedding_length: int = 0
+    embedding: EmbeddingConfig | None = None
+    derived: bool = False
+    architecture: str = msgspec.field(default="")
+    os: str = msgspec.field(default="")
+    rootfs: RootFs | None = None
+
+
+class StoredMessage(msgspec.Struct, frozen=True):
+    """One entry of a `messages` layer."""
+
+    role: str
+    content: str = ""
+
+
+class StoredManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """A manifest and what the file system says of it. `digest` is hex, of the file's bytes."""
+
+    name: Name
+    manifest: Manifest
+    digest: str
+    modified_at: float
+    stamp: tuple[int, int, int]
+
+
+class Manifests:
+    """The manifests below `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self._directory = root / "manifests"
+
+    def path(self, name: Name) -> Path:
+        """Where the manifest of exactly this name is or would be."""
+        return self._directory.joinpath(*name.parts)
+
+    def locate(self, name: Name) -> Name | None:
+        """The name as it is spelled in the store, whatever its case; None when it is not there."""
+        if self.path(name).is_file():
+            return name
+        wanted = name.folded
+        for there in self.names():
+            if there.folded == wanted:
+                return there
+        return None
+
+    def names(self) -> Iterator[Name]:
+        """Names of all manifests; files that are not named like one are passed over."""
+        for parts in _walk(self._directory, 4):
+            name = parse_name(f"{parts[0]}/{parts[1]}/{parts[2]}:{parts[3]}")
+            if name is not None and name.parts == parts:
+                yield name
+
+    def stamp(self, name: Name) -> tuple[int, int, int]:
+        """Changes when the file does. Raises FileNotFoundError."""
+        state = self.path(name).stat()
+        return (state.st_ino, state.st_size, state.st_mtime_ns)
+
+    def read(self, name: Name) -> StoredManifest:
+        """The manifest of a name as `locate` gives it.
+
+        Raises InvalidModel when it is not a manifest, FileNotFoundError when it is gone.
+        """
+        path = self.path(name)
+        with path.open("rb") as file:
+            state = os.fstat(file.fileno())
+            data = file.read(MANIFEST_LIMIT_BYTES + 1)
+        return StoredManifest(
+            name=name,
+            manifest=decode_manifest(data, name.display),
+            digest=hashlib.sha256(data).hexdigest(),
+            modified_at=state.st_mtime,
+            stamp=(state.st_ino, state.st_size, state.st_mtime_ns),
+        )
+
+    def write(self, name: Name, manifest: Manifest) -> None:
+        """Put a manifest in place; readers see the old or the new one. Raises StorageFull."""
+        path = self.path(name)
+        with disk_errors("the model store"):
+            make_private_directory(path.parent)
+            write_whole(path, msgspec.json.encode(manifest))
+
+    def remove(self, name: Name) -> None:
+        """Remove a manifest, and the directories it leaves empty."""
+        path = self.path(name)
+        with disk_errors("the model store"):
+            path.unlink()
+            settle_directory(path.parent)
+        with contextlib.suppress(OSError):
+            for directory in path.parents[:3]:
+                directory.rmdir()
+
+    def references(self) -> set[str]:
+        """Every digest some manifest needs. Raises InvalidModel when one cannot be read."""
+        needed: set[str] = set()
+        for parts in _walk(self._directory, 4):
+            path = self._directory.joinpath(*parts)
+            try:
+                with path.open("rb") as file:
+                    data = file.read(MANIFEST_LIMIT_BYTES + 1)
+            except FileNotFoundError:
+                continue
+            needed |= decode_manifest(data, "/".join(parts)).digests
+        return needed
+
+
+def decode_manifest(data: bytes, name: str) -> Manifest:
+    """A checked manifest; `name` is for the message. Raises InvalidModel."""
+    if len(data) > MANIFEST_LIMIT_BYTES:
+        raise InvalidModel(f"the manifest of {name} is larger than {MANIFEST_LIMIT_BYTES} bytes")
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as why:
+        raise InvalidModel(f"the manifest of {name} is damaged: {why}", hint=_AGAIN) from None
+    for digest in manifest.digests:
+        if not is_digest(digest):
+            raise InvalidModel(f"the manifest of {name} has a wrong digest {digest[:80]!r}")
+    return manifest
+
+
+_AGAIN = "pull or create the model again"
+
+
+def decode_config(data: bytes, name: str) -> Config:
+    """The config blob. Raises InvalidModel."""
+    return _decode(data, Config, f"the config of {name}")
+
+
+def decode_params(data: bytes, name: str) -> dict[str, Any]:
+    """A `params` layer. Raises InvalidModel."""
+    return _decode(data, dict[str, Any], f"the parameters of {name}")
+
+
+def decode_messages(data: bytes, name: str) -> list[StoredMessage]:
+    """A `messages` layer. Raises InvalidModel."""
+    return _decode(data, list[StoredMessage], f"the messages of {name}")
+
+
+def _decode(data: bytes, kind: type[_T], what: str) -> _T:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as why:
+        raise InvalidModel(f"{what} are damaged: {why}", hint=_AGAIN) from None
+
+
+def _walk(directory: Path, depth: int) -> Iterator[tuple[str, ...]]:
+    """Relative parts of every file exactly `depth` levels down, hidden ones left out."""
+    try:
+        entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if depth == 1:
+            if entry.is_file():
+                yield (entry.name,)
+        elif entry.is_dir():
+            for rest in _walk(directory / entry.name, depth - 1):
+                yield (entry.name, *rest)

@@ -1,0 +1,86 @@
+"""Names of models: `[host[:port]/][namespace/]model[:tag]`, strictly checked before any path."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from dimora.core.errors import BadRequest
+
+DEFAULT_HOST = "registry.ollama.ai"
+DEFAULT_NAMESPACE = "library"
+DEFAULT_TAG = "latest"
+
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}")
+_NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
+
+
+class Name(msgspec.Struct, frozen=True):
+    """A complete name. Every part is safe as one part of a path."""
+
+    host: str
+    namespace: str
+    model: str
+    tag: str
+
+    @property
+    def display(self) -> str:
+        """The shortest form, always with the tag: `smollm2:135m`, `me/mine:latest`."""
+        text = f"{self.model}:{self.tag}"
+        if self.host != DEFAULT_HOST:
+            return f"{self.host}/{self.namespace}/{text}"
+        if self.namespace != DEFAULT_NAMESPACE:
+            return f"{self.namespace}/{text}"
+        return text
+
+    @property
+    def parts(self) -> tuple[str, str, str, str]:
+        """The directories and the file of its manifest."""
+        return (self.host, self.namespace, self.model, self.tag)
+
+    @property
+    def folded(self) -> tuple[str, str, str, str]:
+        """Equal for two names that differ in case only."""
+        host, namespace, model, tag = self.parts
+        return (host.lower(), namespace.lower(), model.lower(), tag.lower())
+
+
+def parse_name(text: str) -> Name | None:
+    """The complete name, or None when `text` is not one.
+
+    One slash is read as `namespace/model`, two as `host/namespace/model`.
+    """
+    pieces = text.split("/")
+    if len(pieces) > 3:
+        return None
+    model, colon, tag = pieces[-1].partition(":")
+    name = Name(
+        host=pieces[0] if len(pieces) == 3 else DEFAULT_HOST,
+        namespace=pieces[-2] if len(pieces) > 1 else DEFAULT_NAMESPACE,
+        model=model,
+        tag=tag if colon else DEFAULT_TAG,
+    )
+    return name if _is_valid(name) else None
+
+
+def require_name(text: str, role: str) -> Name:
+    """The complete name. Raises BadRequest `<role> "text" is invalid`, in Ollama's words."""
+    name = parse_name(text)
+    if name is None:
+        raise BadRequest(
+            f'{role} "{text[:400]}" is invalid',
+            code="invalid_name",
+            hint="a name is [host/][namespace/]model[:tag] of letters, digits, - _ and .",
+        )
+    return name
+
+
+def _is_valid(name: Name) -> bool:
+    return (
+        _HOST.fullmatch(name.host) is not None
+        and _NAMESPACE.fullmatch(name.namespace) is not None
+        and _PART.fullmatch(name.model) is not None
+        and _PART.fullmatch(name.tag) is not None
+    )

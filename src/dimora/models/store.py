@@ -1,0 +1,347 @@
+"""Keeps the models: names, manifests and blobs in one directory of Ollama's layout."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from dimora.core.errors import BadRequest, DimoraError, InvalidModel, NotFound
+from dimora.core.types import Message, Progress
+from dimora.models.assembly import Assembly, summarize
+from dimora.models.catalogue import Catalogue
+from dimora.models.facts import facts_of
+from dimora.models.gguf import read_header
+from dimora.models.manifests import Layer, Manifest, Manifests, StoredManifest
+from dimora.models.names import Name, parse_name, require_name
+from dimora.models.remembered import Remembered
+from dimora.models.writing import ModelWriter
+from dimora.storage.blobs import GRACE_SECONDS, BlobStore, hash_file
+from dimora.storage.disk import disk_errors, make_private_directory
+from dimora.storage.locks import held
+from dimora.tasks.base import Model, ModelSummary
+from dimora.tasks.options import Options
+
+_PLACE = "the model store"
+
+
+class VerifiedFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Paths of a model's files, each found to be what the manifest says."""
+
+    weights: str
+    projector: str = ""
+    adapters: tuple[str, ...] = ()
+
+
+class ModelStore:
+    """The models below `root`, which may be a directory that Ollama filled.
+
+    `cache_path` is a directory for what can be found out again. Methods block, except `pull`;
+    threads and processes may share a store.
+    """
+
+    def __init__(
+        self, root: Path, *, cache_path: Path | None = None, catalogue: Catalogue | None = None
+    ) -> None:
+        self.root = root
+        self.blobs = BlobStore(root)
+        self.manifests = Manifests(root)
+        self.catalogue = catalogue or Catalogue()
+        self.remembered = Remembered(cache_path)
+        self._assembly = Assembly(self.blobs, self.remembered)
+        self._writer = ModelWriter(self.blobs, self.manifests, self._assembly)
+        self._found: dict[Name, tuple[StoredManifest, Model]] = {}
+        self._bare: dict[str, tuple[Path, Model]] = {}
+        self._lock = threading.Lock()
+
+    def all(self) -> list[ModelSummary]:
+        """Every model whose manifest can be read, newest first."""
+        rows = []
+        for name in self.manifests.names():
+            with contextlib.suppress(DimoraError, FileNotFoundError):
+                stored = self.manifests.read(name)
+                rows.append(summarize(stored, *self._assembly.told(stored)))
+        return sorted(rows, key=lambda row: (-row.modified_at, row.name))
+
+    def find(self, name: str) -> Model:
+        """The model of this name, in any case.
+
+        Raises:
+            NotFound: there is none, or the name is no name.
+            InvalidModel: its manifest or its model file is damaged; the digest is named.
+        """
+        there = self._locate(name)
+        if there is None:
+            raise _not_found(name)
+        with self._lock:
+            known = self._found.get(there)
+        try:
+            if known is not None and known[0].stamp == self.manifests.stamp(there):
+                return known[1]
+            stored = self.manifests.read(there)
+        except FileNotFoundError:
+            raise _not_found(name) from None
+        model = self._assembly.model(stored)
+        with self._lock:
+            self._found[there] = (stored, model)
+        return model
+
+    def find_file(self, path: Path) -> Model:
+        """The model in a GGUF file that is not in the store.
+
+        Raises NotFound when there is no such file, InvalidModel when it is damaged.
+        """
+        try:
+            real = path.resolve(strict=True)
+            state = real.stat()
+            seal = f"{real}|{state.st_dev}|{state.st_ino}|{state.st_size}|{state.st_mtime_ns}"
+            digest = hashlib.sha256(seal.encode("utf-8", "surrogateescape")).hexdigest()
+            with self._lock:
+                known = self._bare.get(f"file:{digest}")
+            if known is not None:
+                return known[1]
+            header = read_header(real)
+        except FileNotFoundError:
+            raise NotFound(f"there is no file {path.name!r}", code="model_not_found") from None
+        except OSError as why:
+            raise InvalidModel(f"{path.name!r} cannot be read: {why.strerror}") from None
+        facts = facts_of(header)
+        model = Model(
+            summary=ModelSummary(
+                name=path.name,
+                digest=digest,
+                size_bytes=state.st_size,
+                modified_at=state.st_mtime,
+                details=facts.details,
+                capabilities=facts.capabilities,
+            ),
+            weights_digest=f"file:{digest}",
+            embedding=facts.embedding,
+            licenses=(facts.license,) if facts.license else (),
+            **self._assembly.header_fields(header, facts),
+        )
+        with self._lock:
+            self._bare[model.weights_digest] = (real, model)
+        return model
+
+    def verified_files(self, model: Model) -> VerifiedFiles:
+        """The files an engine needs, after a check of size and sha256 of each.
+
+        Reads all of a file that was not checked since it was last changed: slow the first time.
+
+        Raises InvalidModel naming the digest that is missing, truncated or altered.
+        """
+        if model.weights_digest.startswith("file:"):
+            return self._bare_files(model)
+        manifest = self._manifest_of(model)
+        check = self._assembly.verify
+        weights = manifest.of_kind("model")[0]
+        projectors = manifest.of_kind("projector")
+        return VerifiedFiles(
+            weights=str(check(weights, model.name)),
+            projector=str(check(projectors[0], model.name)) if projectors else "",
+            adapters=tuple(str(check(layer, model.name)) for layer in manifest.of_kind("adapter")),
+        )
+
+    def copy(self, source: str, destination: str) -> None:
+        """Give a model a second name. Raises NotFound, BadRequest, StorageFull."""
+        require_name(source, "source")
+        target = require_name(destination, "destination")
+        with self._changing():
+            there = self._locate(source)
+            if there is None:
+                raise NotFound(f'model "{source}" not found', code="model_not_found")
+            stored = self.manifests.read(there)
+            self.manifests.write(self.manifests.locate(target) or target, stored.manifest)
+
+    def delete(self, name: str) -> None:
+        """Remove a name, and the blobs no other name needs. Raises NotFound, BadRequest."""
+        require_name(name, "name")
+        with self._changing():
+            there = self._locate(name)
+            if there is None:
+                raise _not_found(name)
+            digests: set[str] = set()
+            with contextlib.suppress(InvalidModel):
+                digests = self.manifests.read(there).manifest.digests
+            self.manifests.remove(there)
+            self._drop_unreferenced(digests)
+
+    def create(
+        self,
+        name: str,
+        source: str,
+        *,
+        options: Options,
+        system: str | None,
+        template: str | None,
+        messages: Sequence[Message] | None,
+        licenses: Sequence[str],
+    ) -> None:
+        """A new name over the layers of `source`. What is None is kept, an empty text removes.
+
+        Parameters override one by one, messages replace, licences append.
+        Raises NotFound, BadRequest, InvalidModel, StorageFull.
+        """
+        target = require_name(name, "name")
+        with self._changing():
+            there = self._locate(source)
+            if there is None:
+                raise _not_found(source)
+            stored = self.manifests.read(there)
+            layers = self._writer.change_layers(
+                stored,
+                options,
+                system=system,
+                template=template,
+                messages=messages,
+                licenses=licenses,
+            )
+            self._writer.write(
+                self.manifests.locate(target) or target, layers, like=stored.manifest.config
+            )
+
+    def import_file(self, path: Path, name: str) -> None:
+        """Take a GGUF file into the store under `name`; the file itself stays where it is.
+
+        Raises BadRequest, NotFound, InvalidModel, StorageFull.
+        """
+        from dimora.models.sources.local_file import take
+
+        target = require_name(name, "name")
+        self.find_file(path)
+        with self._preparing():
+            fetched = take(path, self.blobs)
+            layer = self._writer.layer("model", fetched.digest, fetched.size_bytes)
+        with self._changing():
+            self._writer.write(self.manifests.locate(target) or target, [layer])
+        self.remembered.note_verified(fetched.digest, self.blobs.path(fetched.digest))
+
+    async def pull(self, name: str, *, insecure: bool = False) -> AsyncIterator[Progress]:
+        """Fetch a model into the store, with Ollama's status words; `success` comes last.
+
+        Nothing is visible under the name before all of it is on the disk; what a broken pull
+        left is used by the next.
+
+        Raises NotFound, SourceFailed, StorageFull, InvalidModel.
+        """
+        # Only a pull needs the network library and asyncio, and `list` shall start fast.
+        from dimora.models.pulling import Pull
+
+        stream = Pull(self).run(name, insecure=insecure)
+        try:
+            async for progress in stream:
+                yield progress
+        finally:
+            await stream.aclose()
+
+    def commit(self, target: Name, layers: Sequence[Layer]) -> None:
+        """Write the manifest of a pulled model, once all its blobs are here.
+
+        Raises InvalidModel when one went missing meanwhile, StorageFull.
+        """
+        with self._changing():
+            for layer in layers:
+                if self.blobs.size_of(layer.digest) != layer.size:
+                    raise InvalidModel(f"blob {layer.digest} is missing", hint="pull again")
+            self._writer.write(self.manifests.locate(target) or target, layers)
+
+    def layer(self, kind: str, text: str) -> Layer:
+        """Store a small text as a layer. Raises StorageFull."""
+        return self._writer.text_layer(kind, text)
+
+    def digests_of(self, name: Name) -> set[str]:
+        """What the model of this name refers to now; nothing when it is not there."""
+        there = self.manifests.locate(name)
+        with contextlib.suppress(InvalidModel, FileNotFoundError):
+            return self.manifests.read(there).manifest.digests if there else set()
+        return set()
+
+    def drop_unreferenced(self, digests: set[str]) -> bool:
+        """Remove those of the blobs that no manifest needs; True when one was removed."""
+        with self._changing():
+            return self._drop_unreferenced(digests)
+
+    def sweep(self, *, grace_seconds: float = GRACE_SECONDS) -> int:
+        """Remove old blobs nobody refers to; gives how many files went.
+
+        Does nothing while a manifest cannot be read, since it may refer to any of them.
+        """
+        if not self.blobs.directory.is_dir():
+            return 0
+        with self._changing():
+            try:
+                referenced = self.manifests.references()
+            except InvalidModel:
+                return 0
+            return self.blobs.sweep(referenced, grace_seconds=grace_seconds)
+
+    def verify_blob(self, digest: str) -> bool:
+        """Hash a blob anew; True when it is here and right."""
+        path = self.blobs.path(digest)
+        try:
+            right = hash_file(path) == digest
+        except OSError:
+            return False
+        if right:
+            self.remembered.note_verified(digest, path)
+        return right
+
+    def _locate(self, text: str) -> Name | None:
+        name = parse_name(text)
+        return None if name is None else self.manifests.locate(name)
+
+    def _manifest_of(self, model: Model) -> Manifest:
+        with self._lock:
+            for stored, known in self._found.values():
+                if known is model or stored.digest == model.summary.digest:
+                    return stored.manifest
+        there = self._locate(model.name)
+        stored_now = self.manifests.read(there) if there else None
+        if stored_now is None or stored_now.digest != model.summary.digest:
+            raise InvalidModel(f"model {model.name!r} was changed meanwhile", hint="ask again")
+        return stored_now.manifest
+
+    def _bare_files(self, model: Model) -> VerifiedFiles:
+        with self._lock:
+            known = self._bare.get(model.weights_digest)
+        if known is None or self.find_file(known[0]).weights_digest != model.weights_digest:
+            raise InvalidModel(f"{model.name!r} was changed meanwhile", hint="ask again")
+        return VerifiedFiles(weights=str(known[0]))
+
+    def _drop_unreferenced(self, digests: set[str]) -> bool:
+        try:
+            needed = self.manifests.references()
+        except InvalidModel:
+            return False
+        removed = False
+        for digest in digests - needed:
+            # A file in use cannot be removed on Windows; a later sweep takes it.
+            with contextlib.suppress(OSError, BadRequest):
+                removed |= self.blobs.remove(digest)
+        return removed
+
+    @contextlib.contextmanager
+    def _preparing(self) -> Iterator[None]:
+        with disk_errors(_PLACE):
+            make_private_directory(self.blobs.directory)
+            yield
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One change of names and references at a time, over all processes."""
+        with disk_errors(_PLACE):
+            make_private_directory(self.root)
+            with held(self.root / ".dimora.lock", what=_PLACE):
+                yield
+
+
+def _not_found(name: str) -> NotFound:
+    shown = name[:400]
+    return NotFound(
+        f"model '{shown}' not found", code="model_not_found", hint=f"dimora pull {shown}"
+    )

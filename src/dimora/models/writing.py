@@ -1,0 +1,144 @@
+"""Writes models into the store: layers as blobs, a config, and the manifest last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from dimora.core.errors import InvalidModel
+from dimora.core.types import Message
+from dimora.models.assembly import Assembly
+from dimora.models.facts import facts_of, in_order
+from dimora.models.manifests import (
+    CONFIG_TYPE,
+    LAYER_PREFIX,
+    Layer,
+    Manifest,
+    Manifests,
+    StoredManifest,
+    StoredMessage,
+)
+from dimora.models.names import Name
+from dimora.storage.blobs import BlobStore
+from dimora.tasks.base import EmbeddingHabits
+from dimora.tasks.options import Options
+
+
+class ModelWriter:
+    """Makes layers and manifests; the caller holds the store's lock while one is written."""
+
+    def __init__(self, blobs: BlobStore, manifests: Manifests, assembly: Assembly) -> None:
+        self._blobs = blobs
+        self._manifests = manifests
+        self._assembly = assembly
+
+    def layer(self, kind: str, digest: str, size_bytes: int) -> Layer:
+        return Layer(media_type=LAYER_PREFIX + kind, digest=digest, size=size_bytes)
+
+    def text_layer(self, kind: str, text: str | bytes) -> Layer:
+        """Store a small text. Raises StorageFull."""
+        data = text.encode() if isinstance(text, str) else text
+        return self.layer(kind, self._blobs.put(data), len(data))
+
+    def change_layers(
+        self,
+        stored: StoredManifest,
+        options: Options,
+        *,
+        system: str | None,
+        template: str | None,
+        messages: Sequence[Message] | None,
+        licenses: Iterable[str],
+    ) -> list[Layer]:
+        """The layers of a manifest with these changes; see ModelStore.create."""
+        name, manifest = stored.name.display, stored.manifest
+        layers = list(manifest.layers)
+        for kind, text in (("system", system), ("template", template)):
+            if text is not None:
+                layers = self._replaced(layers, kind, text)
+        if messages is not None:
+            rows = [StoredMessage(m.role, m.text) for m in messages]
+            layers = self._replaced(layers, "messages", msgspec.json.encode(rows) if rows else b"")
+        if changed := options.as_dict():
+            params = {**self._assembly.params(manifest, name), **changed}
+            layers = self._replaced(layers, "params", msgspec.json.encode(params))
+        known = {layer.digest for layer in layers if layer.kind == "license"}
+        for text in licenses:
+            layer = self.text_layer("license", text)
+            if layer.digest not in known:
+                known.add(layer.digest)
+                layers.append(layer)
+        return layers
+
+    def write(
+        self,
+        target: Name,
+        layers: Sequence[Layer],
+        *,
+        like: Layer | None = None,
+        embedding: EmbeddingHabits | None = None,
+    ) -> None:
+        """Config and manifest of a model that has these layers.
+
+        `like` is an existing config, of which everything is kept that the layers do not tell.
+
+        Raises InvalidModel, StorageFull.
+        """
+        config = self._config(target.display, layers, like)
+        if embedding is not None and embedding != EmbeddingHabits():
+            config["embedding"] = msgspec.to_builtins(embedding)
+        data = msgspec.json.encode(config)
+        manifest = Manifest(
+            config=Layer(media_type=CONFIG_TYPE, digest=self._blobs.put(data), size=len(data)),
+            layers=tuple(layers),
+        )
+        self._manifests.write(target, manifest)
+
+    def _config(self, name: str, layers: Sequence[Layer], like: Layer | None) -> dict[str, Any]:
+        config: dict[str, Any] = {}
+        if like is not None:
+            config = _decode_object(self._assembly.bytes_of(like, name), name)
+        probe = Manifest(
+            config=Layer(media_type=CONFIG_TYPE, digest="", size=0), layers=tuple(layers)
+        )
+        config.update({"architecture": "amd64", "os": "linux"})
+        config["rootfs"] = {"type": "layers", "diff_ids": [layer.digest for layer in layers]}
+        if weights := probe.of_kind("model"):
+            config.update(self._told(probe, weights[0], name, config))
+        return config
+
+    def _told(
+        self, manifest: Manifest, weights: Layer, name: str, config: dict[str, Any]
+    ) -> dict[str, Any]:
+        facts = facts_of(self._assembly.header(weights, name))
+        own = {} if config.get("derived") else {"capabilities": config.get("capabilities") or ()}
+        return {
+            "model_format": facts.details.format,
+            "model_family": facts.details.family,
+            "model_families": facts.details.families,
+            "model_type": facts.details.parameter_size,
+            "file_type": facts.details.quantization_level,
+            "context_length": facts.details.context_length,
+            "embedding_length": facts.details.embedding_length,
+            "capabilities": in_order(
+                {
+                    *own.get("capabilities", ()),
+                    *facts.capabilities,
+                    *self._assembly.layer_capabilities(manifest, name),
+                }
+            ),
+            "derived": True,
+        }
+
+    def _replaced(self, layers: list[Layer], kind: str, text: str | bytes) -> list[Layer]:
+        kept = [layer for layer in layers if layer.kind != kind]
+        return [*kept, self.text_layer(kind, text)] if text else kept
+
+
+def _decode_object(data: bytes, name: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as why:
+        raise InvalidModel(f"the config of {name} is damaged: {why}") from None

@@ -1,0 +1,197 @@
+"""Files named by the sha256 of their content, in the layout Ollama uses on disk.
+
+`<root>/blobs/sha256-<64 hex>`; what is not complete yet ends in `-partial`. A blob appears under
+its name only when all its bytes are on the disk and have been counted into its digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from dimora.core.errors import BadRequest
+from dimora.storage.disk import disk_errors, make_private_directory, settle_directory, settle_file
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+CHUNK_BYTES = 1 << 20
+GRACE_SECONDS = 3600.0
+# A download given up longer ago than this is not going to be resumed.
+_PARTIAL_GRACE_SECONDS = 14 * 24 * 3600.0
+_PLACE = "the model store"
+
+
+def is_digest(text: str) -> bool:
+    """Whether `text` is `sha256:` and 64 lower-case hex digits."""
+    return DIGEST.fullmatch(text) is not None
+
+
+def hash_file(path: Path) -> str:
+    """The digest of a file's bytes."""
+    sha256 = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            sha256.update(chunk)
+    return f"sha256:{sha256.hexdigest()}"
+
+
+class BlobWriter:
+    """Takes bytes, counts them into a digest; `written_bytes` and `digest` say how far it is."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+        self.written_bytes = 0
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._sha256.hexdigest()}"
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._sha256.update(data)
+        self.written_bytes += len(data)
+
+
+class BlobStore:
+    """The blobs below `root`. Methods block; several processes may share one root."""
+
+    def __init__(self, root: Path) -> None:
+        self._directory = root / "blobs"
+
+    @property
+    def directory(self) -> Path:
+        return self._directory
+
+    def path(self, digest: str) -> Path:
+        """Where a blob is or would be. The only way from a digest to a path.
+
+        Raises BadRequest for anything but a digest, so that no name can lead elsewhere.
+        """
+        if not is_digest(digest):
+            raise BadRequest(f"{digest[:80]!r} is not a sha256 digest", code="invalid_digest")
+        return self._directory / digest.replace(":", "-")
+
+    def partial_path(self, digest: str) -> Path:
+        """Where a download that will be this blob is kept until it is complete."""
+        return self.path(digest).with_name(self.path(digest).name + "-partial")
+
+    def lock_path(self, digest: str) -> Path:
+        """The file whose lock says that somebody is fetching this blob."""
+        return self.path(digest).with_name(self.path(digest).name + "-partial.lock")
+
+    def size_of(self, digest: str) -> int | None:
+        """Bytes of a blob, None when it is not here."""
+        try:
+            return self.path(digest).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def prepare(self) -> None:
+        """Make the directory. Raises StorageFull or ConfigurationError."""
+        with disk_errors(_PLACE):
+            make_private_directory(self._directory)
+
+    def read(self, digest: str, *, limit_bytes: int) -> bytes | None:
+        """A small blob's bytes; None when it is missing, larger than `limit_bytes` or altered."""
+        try:
+            with self.path(digest).open("rb") as file:
+                data = file.read(limit_bytes + 1)
+        except OSError:
+            return None
+        intact = f"sha256:{hashlib.sha256(data).hexdigest()}" == digest
+        return data if intact and len(data) <= limit_bytes else None
+
+    def put(self, data: bytes) -> str:
+        """Store bytes and give their digest. Raises StorageFull."""
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        if self.size_of(digest) == len(data):
+            # Its clock is set anew, so that a sweep does not take it before it is referenced.
+            with contextlib.suppress(OSError):
+                os.utime(self.path(digest))
+            return digest
+        with self.writing(digest) as writer:
+            writer.write(data)
+        return digest
+
+    @contextlib.contextmanager
+    def writing(self, digest: str) -> Iterator[BlobWriter]:
+        """A writer whose bytes become the blob `digest` at the end of the `with`.
+
+        Nothing is left behind when the block fails or the bytes have another digest (BadRequest).
+        Raises StorageFull.
+        """
+        final = self.path(digest)
+        self.prepare()
+        temporary = self._directory / f"tmp-{os.getpid()}-{os.urandom(6).hex()}"
+        try:
+            with disk_errors(_PLACE):
+                with temporary.open("xb") as file:
+                    writer = BlobWriter(file)
+                    yield writer
+                    file.flush()
+                    settle_file(file.fileno())
+                if writer.digest != digest:
+                    raise BadRequest(
+                        f"digest mismatch, expected {digest}, got {writer.digest}",
+                        code="digest_mismatch",
+                    )
+                temporary.replace(final)
+                settle_directory(self._directory)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def adopt(self, file: Path, digest: str) -> None:
+        """Give a complete file in the blobs' directory, already hashed, its name."""
+        with disk_errors(_PLACE):
+            with file.open("rb+") as opened:
+                settle_file(opened.fileno())
+            file.replace(self.path(digest))
+            settle_directory(self._directory)
+
+    def remove(self, digest: str) -> bool:
+        """Remove a blob; True when it was there."""
+        try:
+            self.path(digest).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def sweep(self, referenced: Collection[str], *, grace_seconds: float = GRACE_SECONDS) -> int:
+        """Remove blobs nobody refers to, and what broken writes left; gives how many files.
+
+        Files younger than `grace_seconds` stay, since their manifest may be on its way;
+        partial downloads stay two weeks.
+        """
+        now, removed = time.time(), 0
+        try:
+            entries = list(os.scandir(self._directory))
+        except FileNotFoundError:
+            return 0
+        for entry in entries:
+            patience = self._patience(entry.name, referenced, grace_seconds)
+            if patience is None or not entry.is_file(follow_symlinks=False):
+                continue
+            with contextlib.suppress(OSError):
+                if now - entry.stat(follow_symlinks=False).st_mtime >= patience:
+                    Path(entry.path).unlink()
+                    removed += 1
+        return removed
+
+    def _patience(
+        self, name: str, referenced: Collection[str], grace_seconds: float
+    ) -> float | None:
+        """How old a file must be to go, None when it stays."""
+        if name.startswith("tmp-"):
+            return grace_seconds
+        if "-partial" in name and name.startswith("sha256-"):
+            return max(grace_seconds, _PARTIAL_GRACE_SECONDS)
+        digest = name.replace("-", ":", 1)
+        if not is_digest(digest) or digest in referenced:
+            return None
+        return grace_seconds

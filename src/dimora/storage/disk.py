@@ -1,0 +1,84 @@
+"""What the disk says, in the house's words: errors, private directories, durable renames."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from dimora.core.errors import ConfigurationError, StorageFull
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+@contextlib.contextmanager
+def disk_errors(place: str) -> Iterator[None]:
+    """Turns a full or forbidden disk into StorageFull or ConfigurationError; `place` is a word
+    for people such as `the model store`, never a path."""
+    try:
+        yield
+    except OSError as why:
+        if why.errno in _FULL:
+            raise StorageFull(
+                f"there is no room left for {place}",
+                hint="free space on that disk and try again; what is complete is kept",
+            ) from why
+        if why.errno in _FORBIDDEN:
+            raise ConfigurationError(
+                f"{place} cannot be written: {os.strerror(why.errno)}",
+                hint="check the owner and rights of that directory",
+            ) from why
+        raise
+
+
+def make_private_directory(path: Path) -> None:
+    """Make `path` and its parents, for the owner only; what exists keeps its rights."""
+    if path.is_dir():
+        return
+    make_private_directory(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+
+
+def require_room(path: Path, needed_bytes: int, place: str) -> None:
+    """Raises StorageFull when the disk of the directory `path` has less than `needed_bytes`."""
+    free = shutil.disk_usage(path).free
+    if free < needed_bytes:
+        raise StorageFull(
+            f"{place} needs {needed_bytes / 1e6:.1f} MB more, and {free / 1e6:.1f} MB are free",
+            hint="free space on that disk and try again",
+        )
+
+
+def settle_file(file: int) -> None:
+    """Wait until what was written to an open file is on the disk."""
+    os.fsync(file)
+
+
+def settle_directory(path: Path) -> None:
+    """Wait until the names in a directory are on the disk; some systems cannot, and need not."""
+    if os.name == "nt":
+        return
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a small file so that readers see the old or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            settle_file(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    settle_directory(path.parent)
