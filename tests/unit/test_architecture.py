@@ -19,7 +19,8 @@ def layers_in_the_contract() -> list[set[str]]:
     parser = configparser.ConfigParser()
     parser.read(ROOT / ".importlinter")
     lines = parser["importlinter:contract:floors"]["layers"].strip().splitlines()
-    return [{room.strip() for room in line.split("|")} for line in lines]
+    layers = [{room.strip() for room in line.split("|")} for line in lines]
+    return [layer for layer in layers if layer != {"__main__"}]
 
 
 def test_every_room_is_on_the_page_and_every_room_on_the_page_exists():

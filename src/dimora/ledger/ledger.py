@@ -94,7 +94,7 @@ class Ledger:
 
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        registry.register(_Told(self, list(running)))  # type: ignore[arg-type]
+        registry.register(_Told(self, list(running)))
         return generate_latest(registry)
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from dimora.core.errors import BadRequest
-from dimora.core.types import Event, Image, Message, Text
+from dimora.core.types import Event, Image, Message, Part, Text
 from dimora.prompts.chat import RenderedChat, render_chat
 from dimora.prompts.fill_in_middle import render_fill_in_middle
 from dimora.prompts.prompt import Prompt
@@ -112,7 +112,10 @@ def _render(model: Model, request: Generate) -> RenderedChat:
         messages.append(Message("system", (Text(system),)))
     if not request.context:
         messages.extend(model.messages)
-    parts = (Text(request.prompt), *(Image(data) for data in request.images))
+    parts: tuple[Part, ...] = (
+        Text(request.prompt),
+        *(Image(data) for data in request.images),
+    )
     messages.append(Message("user", parts))
     return render_chat(source, messages, think=request.think)
 

@@ -54,9 +54,7 @@ def plan(parallel: int = 1, gib: float = 1, engine: str = "a", insisted=(), **op
 
 
 def demand(ticket: int, seat: str = "m", plan_: Plan | None = None, **more) -> Demand:
-    return Demand(
-        ticket=ticket, seat=seat, plan=plan_ or plan(), **{"workspace": "main"} | more
-    )
+    return Demand(ticket=ticket, seat=seat, plan=plan_ or plan(), **{"workspace": "main"} | more)
 
 
 def test_the_first_request_loads_and_is_granted_when_loaded():
