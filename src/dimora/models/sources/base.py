@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 import msgspec
@@ -13,14 +13,10 @@ from dimora.storage.blobs import BlobStore
 
 
 class Fetched(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that came and was checked; it lies in the blob store under its digest.
-
-    `texts` are licence texts that came with it.
-    """
+    """A file that came and was checked; it lies in the blob store under its digest."""
 
     digest: str
     size_bytes: int
-    texts: tuple[str, ...] = ()
 
 
 class Source(Protocol):
@@ -31,7 +27,7 @@ class Source(Protocol):
 
     def fetch(
         self, name: str, entry: Entry | None, blobs: BlobStore
-    ) -> AsyncIterator[Progress | Fetched]:
+    ) -> AsyncGenerator[Progress | Fetched, None]:
         """Progress while bytes come, then one Fetched, last.
 
         May be ended at any point and begun again later, also by another process.

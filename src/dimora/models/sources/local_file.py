@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from dimora.core.errors import NotFound
@@ -27,7 +27,7 @@ def accepts(name: str, entry: Entry | None) -> bool:
 
 async def fetch(
     name: str, entry: Entry | None, blobs: BlobStore
-) -> AsyncIterator[Progress | Fetched]:
+) -> AsyncGenerator[Progress | Fetched, None]:
     """Raises NotFound, StorageFull."""
     fetched = await asyncio.to_thread(_take_named, name, blobs)
     yield Progress(
