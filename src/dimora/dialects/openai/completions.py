@@ -1,6 +1,6 @@
 """`/v1/completions`: one prompt, one continuation.
 
-As upstream the prompt goes through the model's template; `raw: true` (ours) leaves it as it is.
+The model reads the prompt as it is; with `raw: false` (ours) it goes through the chat template.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class CompletionBody(ControlsBody, frozen=True, kw_only=True):
     echo: bool = False
     best_of: int = 1
     logprobs: int | None = None
-    raw: bool = False
+    raw: bool = True
 
 
 _COMPLETION = BodyReader(CompletionBody)
