@@ -11,6 +11,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import PurePath
 from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
@@ -95,26 +96,19 @@ def as_dimora_error(failure: Exception) -> DimoraError:
     """
     if isinstance(failure, DimoraError):
         return failure
-    log.error("defect kind=%s", type(failure).__name__)
-    log.debug("defect trace=%s", "".join(traceback.format_tb(failure.__traceback__)))
+    log.error("event=defect kind=%s", type(failure).__name__)
+    steps = traceback.extract_tb(failure.__traceback__)
+    log.debug("trace=%s", " > ".join(f"{PurePath(s.filename).name}:{s.lineno}" for s in steps))
     return InternalError("internal error", hint="the server's log has more")
 
 
 class Endpoint:
     """The ASGI application of one route of a dialect."""
 
-    def __init__(
-        self,
-        house: House,
-        route: Route,
-        error_body: ErrorBody,
-        *,
-        patience_seconds: float = PATIENCE_SECONDS,
-    ) -> None:
+    def __init__(self, house: House, route: Route, error_body: ErrorBody) -> None:
         self._house = house
         self._route = route
         self._error_body = error_body
-        self._patience_seconds = patience_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(receive)
@@ -131,7 +125,7 @@ class Endpoint:
             await send_whole(scope, send, asked.status, asked.body, headers)
             return
         events = self._house.run(scope[PRINCIPAL], asked.request)
-        answering = Answering(scope, send, asked, events, self._patience_seconds)
+        answering = Answering(scope, send, asked, events)
         await answering.run(receive)
 
     def _incoming(self, scope: Scope, body: bytes) -> Incoming:
@@ -164,14 +158,12 @@ class Answering:
         send: Send,
         asked: Asked,
         events: AsyncIterator[Event],
-        patience_seconds: float,
     ) -> None:
         self._scope = scope
         self._send = send
         self._asked = asked
         self._answer: Answer = asked.answer
         self._events = events
-        self._patience_seconds = patience_seconds
         self._opening = asyncio.Lock()
         self._open = False
         self._place: Queued | None = None
@@ -222,7 +214,7 @@ class Answering:
     async def _stream(self) -> None:
         loop = asyncio.get_running_loop()
         telling: set[asyncio.Task[None]] = set()
-        patience_ends = loop.time() + self._patience_seconds
+        patience_ends = loop.time() + PATIENCE_SECONDS
         timer = loop.call_at(
             patience_ends, lambda: telling.add(asyncio.create_task(self._tell_place()))
         )

@@ -258,8 +258,24 @@ def test_names_that_may_be(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["", " ", "a b", "/m", "../m", "./m.gguf", "a//b", "m:", ":t", "a/b/c/d", "n.s/m", "m" * 81]
-    + ["m\n", "m:t:u", "-m", "~/m"],
+    [
+        "",
+        " ",
+        "a b",
+        "/m",
+        "../m",
+        "./m.gguf",
+        "a//b",
+        "m:",
+        ":t",
+        "a/b/c/d",
+        "n.s/m",
+        "m" * 81,
+        "m\n",
+        "m:t:u",
+        "-m",
+        "~/m",
+    ],
 )
 def test_names_that_may_not_be(name):
     assert not is_name(name)

@@ -1,0 +1,29 @@
+"""What is checked before a server starts."""
+
+from __future__ import annotations
+
+import pytest
+
+from dimora.core.errors import ConfigurationError
+from dimora.core.settings import Address, ApiKey, Settings
+from dimora.server.serve import check_bind
+
+KEYS = (ApiKey(user="anna", sha256="0"),)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.9.9.9"])
+def test_a_loopback_bind_needs_no_keys(host):
+    check_bind(Settings(host=Address(host, 1)), {})
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "dimora.example"])
+def test_a_wider_bind_without_keys_is_refused_with_its_origin_and_its_mending(host):
+    with pytest.raises(ConfigurationError) as caught:
+        check_bind(Settings(host=Address(host, 1)), {"host": "$OLLAMA_HOST"})
+    assert host in caught.value.message
+    assert "$OLLAMA_HOST" in caught.value.message
+    assert "DIMORA_API_KEYS" in caught.value.hint
+
+
+def test_a_wider_bind_with_keys_may_start():
+    check_bind(Settings(host=Address("0.0.0.0", 1), api_keys=KEYS), {})
