@@ -201,9 +201,7 @@ def test_pull_tells_its_progress_and_says_success_once():
     events = (
         Progress(status="pulling manifest"),
         Progress(status="pulling 6a0700000000", digest=digest, total_bytes=100),
-        Progress(
-            status="pulling 6a0700000000", digest=digest, total_bytes=100, completed_bytes=24
-        ),
+        Progress(status="pulling 6a0700000000", digest=digest, total_bytes=100, completed_bytes=24),
         Progress(status="success"),
         Done(),
     )

@@ -5,6 +5,8 @@ Pure ASGI. What passes has `scope[PRINCIPAL]`, except for greetings, which are n
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
@@ -19,6 +21,8 @@ from dimora.server.origins import AllowedOrigins, origin_headers, preflight_head
 
 # Told to anyone whose Host and Origin are right: they say that we are here, and nothing else.
 _GREETINGS = frozenset({"/", "/health", "/api/version"})
+
+_DRAIN_SECONDS = 10.0
 
 SERVER = f"dimora/{__version__}".encode()
 
@@ -85,6 +89,8 @@ class Gate:
             await self._app(scope, limit.receive, begun.send)
         except Exception as failure:  # noqa: BLE001 - the border of a request
             error = as_dimora_error(failure)
+            if isinstance(error, BodyTooLarge) and not _values(scope["headers"], b"expect"):
+                await limit.drain()
             if not begun.has:
                 await send_error(scope, send, error, self._error_body_of(scope["path"])(error))
 
@@ -156,6 +162,15 @@ class _BodyLimit:
         self._read_bytes += len(message.get("body", b""))
         self._check(self._read_bytes)
         return message
+
+    async def drain(self) -> None:
+        """Read the rest and forget it: many callers read no answer before they have sent all."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                more = True
+                while more:
+                    message = await self._receive()
+                    more = message.get("more_body", False)
 
     def _check(self, size_bytes: int) -> None:
         if size_bytes > self._limit_bytes:

@@ -151,9 +151,11 @@ async def _serve(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+    server = Server(config)
+    # While it stops, answers are cut off on purpose: that is nothing to log a trace of.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
     try:
         await house.start()
-        server = Server(config)
         await server.serve(sockets=[listener])
         if cut_off := list(server.server_state.tasks):
             # They write their last words before the house goes.

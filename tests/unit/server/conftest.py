@@ -94,14 +94,14 @@ class Call:
 
     def __init__(self, app: Any, scope: dict[str, Any], body: list[bytes]) -> None:
         self.response = Response()
-        self._body = body
+        self.unread = body
         self._left = asyncio.Event()
         self.task = asyncio.create_task(app(scope, self._receive, self.response.send))
 
     async def _receive(self) -> dict[str, Any]:
-        if self._body:
-            piece = self._body.pop(0)
-            return {"type": "http.request", "body": piece, "more_body": bool(self._body)}
+        if self.unread:
+            piece = self.unread.pop(0)
+            return {"type": "http.request", "body": piece, "more_body": bool(self.unread)}
         await self._left.wait()
         return {"type": "http.disconnect"}
 

@@ -189,6 +189,16 @@ async def test_a_body_that_grows_too_large_is_refused_at_the_limit(make_caller):
     assert house.asked == []
 
 
+async def test_the_rest_of_a_large_body_is_read_unless_the_caller_asks_first(make_caller):
+    caller, _ = make_caller(max_body_bytes=10)
+    pieces = [b"x" * 9] * 5
+    for headers, unread in (([], 0), ([("expect", "100-continue")], 3)):
+        body = list(pieces)
+        call = caller.begin("POST", "/api/show", body, headers)
+        assert (await call.finish()).status == 413
+        assert len(call.unread) == unread
+
+
 async def test_a_body_of_just_the_limit_passes(make_caller):
     caller, _ = make_caller(no_models, max_body_bytes=10)
     assert (await caller.call("POST", "/api/show", b"1234567890")).status == 400
