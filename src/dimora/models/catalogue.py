@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
 
 import msgspec
 
@@ -68,6 +67,9 @@ class Catalogue:
 
     def all(self) -> tuple[Entry, ...]:
         if self._entries is None:
+            # Slow to import, and a list of models does not need it.
+            from importlib.resources import files
+
             text = files("dimora.models").joinpath("catalogue.toml").read_bytes()
             self._entries = read_catalogue(text)
         return self._entries

@@ -165,10 +165,23 @@ class Manifests:
 
     def write(self, name: Name, manifest: Manifest) -> None:
         """Put a manifest in place; readers see the old or the new one. Raises StorageFull."""
+        self._put(name, msgspec.json.encode(manifest))
+
+    def copy(self, source: Name, target: Name) -> None:
+        """The same bytes under another name, so that nothing another program wrote is lost.
+
+        Raises InvalidModel when they are no manifest, StorageFull.
+        """
+        with self.path(source).open("rb") as file:
+            data = file.read(MANIFEST_LIMIT_BYTES + 1)
+        decode_manifest(data, source.display)
+        self._put(target, data)
+
+    def _put(self, name: Name, data: bytes) -> None:
         path = self.path(name)
         with disk_errors("the model store"):
             make_private_directory(path.parent)
-            write_whole(path, msgspec.json.encode(manifest))
+            write_whole(path, data)
 
     def remove(self, name: Name) -> None:
         """Remove a manifest, and the directories it leaves empty."""

@@ -155,8 +155,7 @@ class ModelStore:
             there = self._locate(source)
             if there is None:
                 raise NotFound(f'model "{source}" not found', code="model_not_found")
-            stored = self.manifests.read(there)
-            self.manifests.write(self.manifests.locate(target) or target, stored.manifest)
+            self.manifests.copy(there, self.manifests.locate(target) or target)
 
     def delete(self, name: str) -> None:
         """Remove a name, and the blobs no other name needs. Raises NotFound, BadRequest."""
