@@ -1,0 +1,482 @@
+"""llama.cpp: its HTTP server on a UNIX socket, and the requests we send there.
+
+The server is either a `llama-server` executable (any build: native CPU, CUDA, Metal, Vulkan) as a
+child process, or the one inside the `xllamacpp` wheel, in this process. Both listen on a socket
+in a private directory, with a key, and open no port; everything after that is the same.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from dimora.core.errors import (
+    BadRequest,
+    DimoraError,
+    InternalError,
+    InvalidModel,
+    PromptTooLong,
+    WorkerDied,
+)
+from dimora.engines.base import Cancellation, EngineSettings, ModelFiles, Offer
+from dimora.prompts.prompt import Prompt
+from dimora.tasks.base import Embedded, Feature, Finish, Model, Token, TopToken
+from dimora.tasks.options import LoadOptions, Sampling
+
+# A UNIX socket's path has room for 107 bytes and a terminating zero.
+_SOCKET_PATH_LIMIT = 107
+# The server keeps prompts of ended conversations in memory up to this, to read them faster again.
+_PROMPT_CACHE_MIB = 256
+_EMBED_BATCH = 32
+_SAMPLERS = ("penalties", "top_k", "typ_p", "top_p", "min_p", "temperature")
+_PR_SET_PDEATHSIG = 1
+
+
+def offer(settings: EngineSettings) -> Offer:
+    if settings.llama_server_path:
+        return Offer(available=True, reason="a llama-server executable")
+    try:
+        return Offer(available=True, version=version("xllamacpp"), reason="the built-in server")
+    except PackageNotFoundError:
+        return Offer(available=False, reason="neither llama-server nor xllamacpp is installed")
+
+
+def refuses(model: Model) -> str:
+    return "" if model.summary.details.format == "gguf" else "it reads GGUF files only"
+
+
+def rank(model: Model, settings: EngineSettings) -> tuple[int, str]:
+    if settings.llama_server_path:
+        return 60, "a llama-server executable is installed"
+    return 40, "llama.cpp loads every GGUF"
+
+
+def load(
+    files: ModelFiles, model: Model, options: LoadOptions, settings: EngineSettings
+) -> LlamaCpp:
+    """Raises InvalidModel when the server cannot load the file."""
+    address = Path(settings.scratch_path) / f"{secrets.token_hex(4)}.sock"
+    if len(os.fsencode(address)) > _SOCKET_PATH_LIMIT:
+        raise InternalError(
+            "the path for the engine's socket is too long", hint="choose a shorter DIMORA_HOME"
+        )
+    setup = _Setup(
+        files=files,
+        options=options,
+        address=str(address),
+        key=secrets.token_urlsafe(32),
+        embedding=model.can("embedding"),
+    )
+    server: _Server
+    if settings.llama_server_path:
+        server = _Executable(settings.llama_server_path, setup)
+    else:
+        server = _BuiltIn(setup)
+    return LlamaCpp(server, setup)
+
+
+class _Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """What either server is started with."""
+
+    files: ModelFiles
+    options: LoadOptions
+    address: str
+    key: str
+    embedding: bool
+
+    @property
+    def threads(self) -> int:
+        return self.options.num_thread or _physical_cores()
+
+    @property
+    def batch(self) -> int:
+        # An embedding reads its whole text in one batch.
+        return self.options.num_ctx if self.embedding else self.options.num_batch
+
+
+class _Server(Protocol):
+    version: str
+
+    def check(self) -> None:
+        """Raises WorkerDied when the server is gone."""
+
+    def close(self) -> None: ...
+
+
+class _BuiltIn:
+    """The server of the xllamacpp wheel, in threads of this process."""
+
+    def __init__(self, setup: _Setup) -> None:
+        import xllamacpp
+
+        options = setup.options
+        params = xllamacpp.CommonParams()
+        params.model.path = setup.files.weights
+        params.hostnames = [setup.address]
+        params.api_keys = [setup.key]
+        params.ui = False
+        params.cors_origins = ""
+        params.offline = True
+        params.endpoint_slots = False
+        params.fit_params = False
+        params.verbosity = 1
+        params.n_ctx = options.num_ctx * options.parallel
+        params.n_parallel = options.parallel
+        params.n_batch = params.n_ubatch = setup.batch
+        params.cpuparams.n_threads = setup.threads
+        params.cpuparams_batch.n_threads = setup.threads
+        params.n_gpu_layers = options.num_gpu
+        params.ctx_shift = True
+        params.warmup = False
+        params.cache_ram_mib = _PROMPT_CACHE_MIB
+        params.embedding = setup.embedding
+        # One thread for each answer, each client that leaves, and a few for tokenizing.
+        params.n_threads_http = 2 * options.parallel + 4
+        if options.main_gpu is not None:
+            params.main_gpu = options.main_gpu
+        if options.use_mmap is False:
+            params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
+        self.version = version("xllamacpp")
+        try:
+            self._server = xllamacpp.Server(params)
+        except (RuntimeError, ValueError):
+            raise _cannot_load() from None
+
+    def check(self) -> None:
+        """It lives as long as this process."""
+
+    def close(self) -> None:
+        del self._server
+
+
+class _Executable:
+    """A llama-server as a child process that dies with us."""
+
+    def __init__(self, path: str, setup: _Setup) -> None:
+        options = setup.options
+        argv = [path, "-m", setup.files.weights, "--host", setup.address]
+        argv += ["-c", str(options.num_ctx * options.parallel), "-np", str(options.parallel)]
+        argv += ["-b", str(setup.batch), "-ub", str(setup.batch), "-t", str(setup.threads)]
+        argv += ["-cram", str(_PROMPT_CACHE_MIB), "--context-shift", "--no-warmup", "--no-slots"]
+        argv += ["--offline", "--no-ui", "--log-verbosity", "1", "--cors-origins", ""]
+        argv += ["--threads-http", str(2 * options.parallel + 4)]
+        if options.num_gpu >= 0:
+            argv += ["-ngl", str(options.num_gpu)]
+        if options.main_gpu is not None:
+            argv += ["-mg", str(options.main_gpu)]
+        if options.use_mmap is False:
+            argv += ["--load-mode", "none"]
+        if setup.embedding:
+            argv += ["--embedding"]
+        self.version = _version_of(path)
+        # The key goes by the environment: argv can be read by every user of the machine.
+        self._child = subprocess.Popen(
+            argv,
+            env=os.environ | {"LLAMA_API_KEY": setup.key},
+            stdin=subprocess.DEVNULL,
+            preexec_fn=_die_with_parent,
+        )
+        self._wait_until_ready(setup)
+
+    def _wait_until_ready(self, setup: _Setup) -> None:
+        while True:
+            if self._child.poll() is not None:
+                raise _cannot_load()
+            with suppress(OSError, http.client.HTTPException):
+                connection = _Connection(setup.address)
+                connection.request("GET", "/health")
+                status = connection.getresponse().status
+                connection.close()
+                if status == http.client.OK:
+                    return
+            time.sleep(0.02)
+
+    def check(self) -> None:
+        if self._child.poll() is not None:
+            raise WorkerDied("llama-server ended", hint="ask again; the model is loaded anew")
+
+    def close(self) -> None:
+        self._child.terminate()
+        try:
+            self._child.wait(3)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _cannot_load() -> InvalidModel:
+    return InvalidModel(
+        "llama.cpp cannot load this model file",
+        hint="log/workers.log in the home has its reason; the file may be too new or damaged",
+        code="engine_cannot_load",
+    )
+
+
+def _version_of(path: str) -> str:
+    result = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    first = (result.stdout + result.stderr).partition("\n")[0]
+    return first.removeprefix("version:").strip()
+
+
+def _physical_cores() -> int:
+    import psutil
+
+    return psutil.cpu_count(logical=False) or os.cpu_count() or 1
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a UNIX socket; one connection per request, so that closing it cancels."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__("localhost")
+        self._address = address
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self._address)
+
+    def cut(self) -> None:
+        """End it from another thread; the server notices between two batches."""
+        with suppress(OSError, AttributeError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+
+class LlamaCpp:
+    """See engines.base.Engine."""
+
+    name = "llama_cpp"
+
+    def __init__(self, server: _Server, setup: _Setup) -> None:
+        self.version = server.version
+        self.context_tokens = setup.options.num_ctx
+        work: set[Feature] = {"embed"} if setup.embedding else set(_WRITING)
+        self.features: frozenset[Feature] = frozenset(work)
+        self._server = server
+        self._address = setup.address
+        self._headers = {
+            "Authorization": f"Bearer {setup.key}",
+            "Content-Type": "application/json",
+        }
+        self._closing = threading.Event()
+
+    def generate(
+        self, prompt: Prompt, sampling: Sampling, cancel: Cancellation
+    ) -> Iterator[Token | Finish]:
+        body = _completion(prompt, sampling) | {"n_predict": self._limit(prompt, sampling)}
+        connection = _Connection(self._address)
+        cancel.on_cancel(connection.cut)
+        try:
+            answer = self._send(connection, "/completion", body)
+            yield from _read_stream(answer, sampling.logprobs)
+        except (OSError, http.client.HTTPException, ValueError):
+            if cancel.cancelled:
+                return
+            self._server.check()
+            raise InternalError("the engine broke off its answer") from None
+        finally:
+            connection.close()
+
+    def _limit(self, prompt: Prompt, sampling: Sampling) -> int:
+        """Tokens to write at most; never without end, as forgetting would allow."""
+        limit = sampling.num_predict if sampling.num_predict >= 0 else self.context_tokens
+        if not sampling.shift:
+            read = prompt.tokens or self.tokenize(prompt.text, add_special=True)
+            limit = min(limit, self.context_tokens - len(read))
+        return limit
+
+    def embed(self, texts: Sequence[str], cancel: Cancellation) -> Embedded:
+        vectors: list[tuple[float, ...]] = []
+        tokens = 0
+        for start in range(0, len(texts), _EMBED_BATCH):
+            if cancel.cancelled:
+                break
+            batch = list(texts[start : start + _EMBED_BATCH])
+            answer = self._ask("/v1/embeddings", {"input": batch, "encoding_format": "float"})
+            rows = sorted(answer["data"], key=lambda row: row["index"])
+            vectors.extend(tuple(map(float, row["embedding"])) for row in rows)
+            tokens += int(answer["usage"]["prompt_tokens"])
+        return Embedded(vectors=tuple(vectors), tokens=tokens)
+
+    def tokenize(self, text: str, add_special: bool) -> list[int]:
+        body = {"content": text, "add_special": add_special, "parse_special": True}
+        return list(self._ask("/tokenize", body)["tokens"])
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        return str(self._ask("/detokenize", {"tokens": list(tokens)})["content"])
+
+    def close(self) -> None:
+        self._server.close()
+
+    def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        connection = _Connection(self._address)
+        try:
+            answer: dict[str, Any] = json.loads(self._send(connection, path, body).read())
+            return answer
+        except (OSError, http.client.HTTPException, ValueError):
+            self._server.check()
+            raise InternalError("the engine did not answer") from None
+        finally:
+            connection.close()
+
+    def _send(
+        self, connection: _Connection, path: str, body: dict[str, Any]
+    ) -> http.client.HTTPResponse:
+        connection.request("POST", path, json.dumps(body), self._headers)
+        answer = connection.getresponse()
+        if answer.status != http.client.OK:
+            raise _refusal(answer.status, answer.read())
+        return answer
+
+
+_WRITING: tuple[Feature, ...] = (
+    "generate",
+    "json_schema",
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+    "typical_p",
+    "repeat_last_n",
+    "context_shift",
+)
+
+
+def _completion(prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
+    """A request in the words of llama-server's /completion."""
+    body: dict[str, Any] = {
+        "prompt": list(prompt.tokens) or prompt.text,
+        "stream": True,
+        "return_tokens": True,
+        "cache_prompt": True,
+        "samplers": list(_SAMPLERS),
+        "seed": sampling.seed,
+        "n_keep": sampling.num_keep,
+        "temperature": sampling.temperature,
+        "top_k": sampling.top_k,
+        "top_p": sampling.top_p,
+        "min_p": sampling.min_p,
+        "typical_p": sampling.typical_p,
+        "repeat_last_n": sampling.repeat_last_n,
+        "repeat_penalty": sampling.repeat_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "stop": list(sampling.stop),
+        "logit_bias": [[token, bias] for token, bias in sampling.logit_bias.items()],
+    }
+    if sampling.logprobs is not None:
+        # The token's own probability comes only where alternatives are asked for.
+        body["n_probs"] = max(sampling.logprobs, 1)
+    if prompt.json_schema is not None:
+        body["json_schema"] = prompt.json_schema
+    return body
+
+
+class _Chunk(msgspec.Struct):
+    """One event of the stream; the last one has `stop` and the figures."""
+
+    content: str = ""
+    tokens: list[int] = []
+    stop: bool = False
+    stop_type: str = ""
+    tokens_evaluated: int = 0
+    tokens_predicted: int = 0
+    timings: dict[str, Any] = {}
+    completion_probabilities: list[dict[str, Any]] = []
+    error: dict[str, Any] | None = None
+
+
+_chunk_decoder = msgspec.json.Decoder(_Chunk)
+
+
+def _read_stream(
+    answer: http.client.HTTPResponse, logprobs: int | None
+) -> Iterator[Token | Finish]:
+    ended = False
+    for line in answer:
+        if line.startswith(b"error: "):
+            raise _refusal(500, line[7:])
+        if not line.startswith(b"data: {"):
+            continue
+        chunk = _chunk_decoder.decode(line[6:])
+        if chunk.error is not None:
+            raise _refusal(int(chunk.error.get("code", 500)), line[6:])
+        if chunk.content or chunk.tokens:
+            yield from _tokens_of(chunk, logprobs)
+        if chunk.stop:
+            ended = True
+            yield _finish_of(chunk)
+    if not ended:
+        raise ValueError("the stream ended without a last event")
+
+
+def _tokens_of(chunk: _Chunk, logprobs: int | None) -> Iterator[Token]:
+    """Usually one; several where the server held some back. The text goes with the first."""
+    told = {one["id"]: one for one in chunk.completion_probabilities}
+    text = chunk.content
+    for token in chunk.tokens or [-1]:
+        one = told.get(token)
+        if logprobs is None or one is None:
+            yield Token(token, text)
+        else:
+            top = tuple(
+                TopToken(t["id"], t["token"], _finite(t["logprob"]))
+                for t in one["top_logprobs"][:logprobs]
+            )
+            yield Token(token, text, _finite(one["logprob"]), top)
+        text = ""
+
+
+def _finite(logprob: float | None) -> float:
+    """JSON has no infinity: the server writes null or a huge number for what cannot be."""
+    if logprob is None or not math.isfinite(logprob):
+        return -1e9
+    return min(0.0, logprob)
+
+
+def _finish_of(chunk: _Chunk) -> Finish:
+    timings = chunk.timings
+    return Finish(
+        reason="length" if chunk.stop_type == "limit" else "stop",
+        prompt_tokens=chunk.tokens_evaluated,
+        cached_tokens=int(timings.get("cache_n", 0)),
+        output_tokens=chunk.tokens_predicted,
+        prompt_seconds=float(timings.get("prompt_ms", 0)) / 1000,
+        output_seconds=float(timings.get("predicted_ms", 0)) / 1000,
+    )
+
+
+def _refusal(status: int, body: bytes) -> DimoraError:
+    """The server's error in our tree. Its text may hold a piece of the prompt, so only known
+    kinds are told."""
+    with suppress(ValueError):
+        error = json.loads(body).get("error", {})
+        if isinstance(error, dict) and error.get("type") == "exceed_context_size_error":
+            return PromptTooLong("the prompt is longer than the context window of the engine")
+    if status == http.client.BAD_REQUEST:
+        return BadRequest(
+            "the engine refused the request",
+            hint="a JSON schema it cannot hold, or a value out of range",
+            code="engine_refused",
+        )
+    return InternalError(f"the engine failed with status {status}")
