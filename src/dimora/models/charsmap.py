@@ -26,7 +26,9 @@ class _Node:
 
 
 def build_charsmap(replacements: Mapping[str, str]) -> bytes:
-    """The map's bytes. Raises ValueError for a zero character, which the format cannot hold."""
+    """The map's bytes. Raises ValueError for what the format cannot hold: nothing, or zeros."""
+    if not replacements:
+        raise ValueError("a character map holds neither nothing nor empty keys")
     root, texts = _trie(replacements)
     cells = _Cells()
     _place(root, 0, cells)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from dimora.models.catalogue import Catalogue, Entry
 from dimora.models.conversions import SHELF as CONVERSIONS
 from dimora.models.names import parse_name

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from dimora.core.errors import InvalidModel
 from dimora.models.facts import Facts, count_words, facts_of, in_order, template_capabilities
 from dimora.models.gguf import read_header
-
 from tests.unit.models.making import TOKENS, tiny_gguf
 
 

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from dimora.core.errors import InvalidModel
-from dimora.models.gguf import MAGIC, Header, read_header
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dimora.core.errors import InvalidModel
+from dimora.models.gguf import MAGIC, Header, read_header
 from tests.unit.models.making import TEMPLATE, TOKENS, tiny_gguf
 
 

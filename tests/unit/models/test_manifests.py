@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from dimora.core.errors import InvalidModel
 from dimora.models.manifests import (
     MANIFEST_LIMIT_BYTES,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import string
 
 import pytest
-from dimora.core.errors import BadRequest
-from dimora.models.names import Name, parse_name, require_name
 from hypothesis import given
 from hypothesis import strategies as st
+
+from dimora.core.errors import BadRequest
+from dimora.models.names import Name, parse_name, require_name
 
 FIRST = string.ascii_letters + string.digits + "_"
 

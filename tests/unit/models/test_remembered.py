@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from dimora.models.remembered import Remembered, Told
 from dimora.tasks.base import ModelDetails
 

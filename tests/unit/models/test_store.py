@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from dimora.core.errors import BadRequest, InvalidModel, NotFound
 from dimora.core.types import Message, Text
 from dimora.models.store import ModelStore
 from dimora.tasks.base import EmbeddingHabits
 from dimora.tasks.options import Options
-
 from tests.unit.models.making import OllamaStore, digest_of, tiny_gguf
 
 LIBRARY = ("registry.ollama.ai", "library")
@@ -450,7 +450,7 @@ def test_listing_models_imports_nothing_heavy(ollama: OllamaStore) -> None:
         "import sys; from pathlib import Path; from dimora.models.store import ModelStore\n"
         "store = ModelStore(Path(sys.argv[1])); assert len(store.all()) == 3\n"
         "store.find('tiny')\n"
-        "heavy = {'httpx', 'httpx2', 'numpy', 'gguf', 'jinja2', 'asyncio', 'ssl', 'zipfile'}\n"
+        "heavy = {'httpx', 'httpx2', 'numpy', 'gguf', 'jinja2', 'asyncio', 'ssl', 'tomllib'}\n"
         "print(*sorted(heavy & set(sys.modules)))\n"
     )
     done = subprocess.run(

@@ -206,7 +206,8 @@ def _add_tokenizer(writer: gguf.GGUFWriter, vocabulary: _Vocabulary, shape: _Sha
     writer.add_token_type_count(shape.token_types)
     writer.add_add_space_prefix(True)
     writer.add_remove_extra_whitespaces(True)
-    writer.add_precompiled_charsmap(build_charsmap(vocabulary.replacements))
+    if vocabulary.replacements:
+        writer.add_precompiled_charsmap(build_charsmap(vocabulary.replacements))
     writer.add_bos_token_id(vocabulary.bos)
     writer.add_eos_token_id(vocabulary.eos)
     writer.add_unk_token_id(vocabulary.unknown)
