@@ -1,0 +1,347 @@
+"""OpenVINO GenAI on x86-64: continuous batching with one thread that drives the pipeline.
+
+It reads GGUF files of a few families directly. Requests and cancellations go through an inbox to
+the driver, since the pipeline is not for several threads; each request reads its own outbox.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import queue
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from dimora.core.errors import BadRequest, InternalError, InvalidModel, PromptTooLong
+from dimora.engines._stops import StopFilter
+from dimora.engines.base import Cancellation, EngineSettings, ModelFiles, Offer
+from dimora.prompts.prompt import Prompt
+from dimora.tasks.base import Embedded, Feature, Finish, Model, Token
+from dimora.tasks.options import LoadOptions, Sampling
+
+if TYPE_CHECKING:
+    import openvino_genai
+
+_MACHINES = ("x86_64", "amd64")
+_ARCHITECTURES = ("llama", "qwen2", "qwen3")
+# What its GGUF reader is known to take; Q5_0, for one, fails while loading.
+_TENSOR_TYPES = frozenset({"F32", "F16", "Q4_0", "Q4_1", "Q4_K", "Q6_K", "Q8_0"})
+_KV_BLOCK_TOKENS = 32
+# A step reads at most so many prompt tokens: short enough to cancel, long enough to be fast.
+_STEP_TOKENS = 256
+# Texts that end a turn in one family or another; those that are one token here stop an answer.
+_ENDS = ("<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<|end|>", "</s>")
+_LARGEST_SEED = 2**31 - 1
+_UNFINISHED = "\ufffd"
+
+
+def offer(settings: EngineSettings) -> Offer:
+    if platform.machine().lower() not in _MACHINES:
+        return Offer(available=False, reason="OpenVINO runs on x86-64 here")
+    try:
+        return Offer(available=True, version=version("openvino-genai"), reason="x86-64")
+    except PackageNotFoundError:
+        return Offer(available=False, reason="openvino-genai is not installed")
+
+
+def refuses(model: Model) -> str:
+    if model.summary.details.format != "gguf":
+        return "it reads GGUF files only"
+    if model.can("embedding"):
+        return "it does not load embedding models from GGUF"
+    if model.architecture not in _ARCHITECTURES:
+        return f"it knows {', '.join(_ARCHITECTURES)} and not {model.architecture}"
+    unknown = sorted(set(model.tensor_types) - _TENSOR_TYPES)
+    return f"it cannot read tensors of type {', '.join(unknown)}" if unknown else ""
+
+
+def rank(model: Model, settings: EngineSettings) -> tuple[int, str]:
+    return 50, "OpenVINO reads prompts and batches answers fastest on x86-64"
+
+
+def load(
+    files: ModelFiles, model: Model, options: LoadOptions, settings: EngineSettings
+) -> OpenVino:
+    """Raises InvalidModel when the pipeline cannot load the file, UnsupportedFeature never."""
+    import openvino_genai
+
+    if files.adapters:
+        raise BadRequest(
+            "OpenVINO ignores adapters on a GGUF model", hint="choose the engine llama_cpp"
+        )
+    scheduler = openvino_genai.SchedulerConfig()
+    scheduler.num_kv_blocks = (math.ceil(options.num_ctx / _KV_BLOCK_TOKENS) + 1) * options.parallel
+    scheduler.max_num_batched_tokens = _STEP_TOKENS
+    scheduler.max_num_seqs = options.parallel
+    scheduler.dynamic_split_fuse = True
+    scheduler.enable_prefix_caching = True
+    properties: dict[str, Any] = {}
+    if options.num_thread:
+        properties["INFERENCE_NUM_THREADS"] = options.num_thread
+    try:
+        pipeline = openvino_genai.ContinuousBatchingPipeline(
+            files.weights, scheduler, "CPU", properties
+        )
+    except RuntimeError:
+        raise InvalidModel(
+            "OpenVINO cannot load this model file",
+            hint="choose the engine llama_cpp; log/workers.log in the home may say more",
+            code="engine_cannot_load",
+        ) from None
+    return OpenVino(pipeline, options)
+
+
+class _Ask:
+    """A request on its way through the driver."""
+
+    def __init__(self, tokens: Sequence[int], config: openvino_genai.GenerationConfig) -> None:
+        self.tokens = tokens
+        self.config = config
+        # What the driver read: token ids with log-probabilities and whether it ended, or an error.
+        self.outbox: queue.SimpleQueue[_News | Exception] = queue.SimpleQueue()
+        self.cancelled = False
+
+
+class _News:
+    """Tokens of one step. `ended` is empty, `stop` or `length`."""
+
+    def __init__(self, ids: Sequence[int], logprobs: Sequence[float], ended: str) -> None:
+        self.ids = ids
+        self.logprobs = logprobs
+        self.ended = ended
+
+
+class _Driver(threading.Thread):
+    """The one thread that touches the pipeline after it was made."""
+
+    def __init__(self, pipeline: openvino_genai.ContinuousBatchingPipeline) -> None:
+        super().__init__(name="driver", daemon=True)
+        self._pipeline = pipeline
+        self._inbox: queue.SimpleQueue[_Ask | None] = queue.SimpleQueue()
+        self._active: dict[_Ask, openvino_genai.GenerationHandle] = {}
+        self._numbers = 0
+
+    def add(self, ask: _Ask) -> None:
+        self._inbox.put(ask)
+
+    def close(self) -> None:
+        self._inbox.put(None)
+
+    def run(self) -> None:
+        while self._take():
+            try:
+                if self._pipeline.has_non_finished_requests():
+                    self._pipeline.step()
+            except RuntimeError:
+                self._fail_all()
+            self._deliver()
+
+    def _take(self) -> bool:
+        """New requests; waits for one when there is nothing to do. False at the end."""
+        while not self._active or not self._inbox.empty():
+            ask = self._inbox.get()
+            if ask is None:
+                return False
+            if not ask.cancelled:
+                self._begin(ask)
+        return True
+
+    def _begin(self, ask: _Ask) -> None:
+        import numpy
+        import openvino
+
+        self._numbers += 1
+        tokens = openvino.Tensor(numpy.array([ask.tokens], dtype=numpy.int64))
+        try:
+            self._active[ask] = self._pipeline.add_request(self._numbers, tokens, ask.config)
+        except RuntimeError:
+            ask.outbox.put(
+                BadRequest(
+                    "the engine refused the request",
+                    hint="a JSON schema it cannot hold, or a value out of range",
+                    code="engine_refused",
+                )
+            )
+
+    def _deliver(self) -> None:
+        for ask, handle in list(self._active.items()):
+            if ask.cancelled:
+                handle.cancel()
+                del self._active[ask]
+                continue
+            while handle.can_read():
+                for output in handle.read().values():
+                    ended = _ENDED.get(output.finish_reason.name, "")
+                    ask.outbox.put(_News(output.generated_ids, output.generated_log_probs, ended))
+                    if ended:
+                        self._active.pop(ask, None)
+            if ask in self._active and handle.get_status().name not in ("RUNNING", "FINISHED"):
+                ask.outbox.put(InternalError("the engine dropped the request"))
+                del self._active[ask]
+
+    def _fail_all(self) -> None:
+        for ask, handle in self._active.items():
+            ask.outbox.put(InternalError("the engine failed"))
+            handle.cancel()
+        self._active.clear()
+
+
+_ENDED = {"STOP": "stop", "LENGTH": "length"}
+
+
+class OpenVino:
+    """See engines.base.Engine."""
+
+    name = "openvino"
+    features: frozenset[Feature] = frozenset({"generate", "json_schema", "logprobs"})
+
+    def __init__(
+        self, pipeline: openvino_genai.ContinuousBatchingPipeline, options: LoadOptions
+    ) -> None:
+        self.version = version("openvino-genai")
+        self.context_tokens = options.num_ctx
+        self._tokenizer = pipeline.get_tokenizer()
+        self._stop_ids = self._find_stop_ids(pipeline)
+        self._driver = _Driver(pipeline)
+        self._driver.start()
+
+    def generate(
+        self, prompt: Prompt, sampling: Sampling, cancel: Cancellation
+    ) -> Iterator[Token | Finish]:
+        started = time.perf_counter()
+        tokens = list(prompt.tokens) or self.tokenize(prompt.text, add_special=True)
+        room = self.context_tokens - len(tokens)
+        if room < 1:
+            raise PromptTooLong("the prompt is longer than the context window of the engine")
+        limit = min(sampling.num_predict, room) if sampling.num_predict >= 0 else room
+        reading = _Reading(self._tokenizer, StopFilter(sampling.stop), sampling.logprobs)
+        if limit == 0:
+            yield Finish(reason="length", prompt_tokens=len(tokens))
+            return
+        ask = _Ask(tokens, self._config(prompt, sampling, limit))
+
+        def leave() -> None:
+            ask.cancelled = True
+            ask.outbox.put(InternalError("cancelled"))
+
+        cancel.on_cancel(leave)
+        self._driver.add(ask)
+        first = 0.0
+        try:
+            while not reading.ended:
+                news = ask.outbox.get()
+                if cancel.cancelled:
+                    return
+                if isinstance(news, Exception):
+                    raise news
+                first = first or time.perf_counter()
+                yield from reading.read(news)
+        finally:
+            ask.cancelled = True
+        yield Finish(
+            reason="length" if reading.ended == "length" else "stop",
+            prompt_tokens=len(tokens),
+            output_tokens=reading.count,
+            prompt_seconds=first - started,
+            output_seconds=time.perf_counter() - first,
+        )
+
+    def embed(self, texts: Sequence[str], cancel: Cancellation) -> Embedded:
+        raise BadRequest("this engine does not embed")
+
+    def tokenize(self, text: str, add_special: bool) -> list[int]:
+        encoded = self._tokenizer.encode(text, add_special_tokens=add_special)
+        return [int(t) for t in encoded.input_ids.data[0]]
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
+
+    def close(self) -> None:
+        self._driver.close()
+
+    def _find_stop_ids(self, pipeline: openvino_genai.ContinuousBatchingPipeline) -> set[int]:
+        ids = set(pipeline.get_config().stop_token_ids) | {self._tokenizer.get_eos_token_id()}
+        for text in _ENDS:
+            tokens = self.tokenize(text, add_special=False)
+            if len(tokens) == 1:
+                ids.add(tokens[0])
+        return {i for i in ids if 0 <= i < 2**31}
+
+    def _config(
+        self, prompt: Prompt, sampling: Sampling, limit: int
+    ) -> openvino_genai.GenerationConfig:
+        import openvino_genai
+
+        config = openvino_genai.GenerationConfig()
+        config.max_new_tokens = limit
+        config.stop_token_ids = self._stop_ids
+        config.repetition_penalty = sampling.repeat_penalty
+        config.presence_penalty = sampling.presence_penalty
+        config.frequency_penalty = sampling.frequency_penalty
+        config.do_sample = sampling.temperature > 0
+        if config.do_sample:
+            config.temperature = sampling.temperature
+            config.top_p = sampling.top_p or 1.0
+            config.min_p = sampling.min_p
+            config.rng_seed = (
+                sampling.seed if sampling.seed >= 0 else random.randrange(_LARGEST_SEED)
+            )
+            if sampling.top_k > 0:
+                config.top_k = sampling.top_k
+        if sampling.logprobs is not None:
+            config.logprobs = 1
+        if prompt.json_schema is not None:
+            config.structured_output_config = openvino_genai.StructuredOutputConfig(
+                json_schema=json.dumps(prompt.json_schema)
+            )
+        return config
+
+
+class _Reading:
+    """From the ids of one answer to Tokens with whole characters, and where it ends."""
+
+    def __init__(self, tokenizer: Any, stops: StopFilter, logprobs: int | None) -> None:
+        self._tokenizer = tokenizer
+        self._stops = stops
+        self._logprobs = logprobs
+        self._ids: list[int] = []
+        # Text is decoded from `_from`, of which the part before `_told` is already told: a
+        # tokenizer may treat the first token of a text differently from the same in the middle.
+        self._from = 0
+        self._told = 0
+        self.count = 0
+        self.ended = ""
+
+    def read(self, news: _News) -> Iterator[Token]:
+        logprobs = list(news.logprobs) if self._logprobs is not None else []
+        for at, id_ in enumerate(news.ids):
+            self._ids.append(id_)
+            self.count += 1
+            text = self._stops.feed(self._new_text(final=False))
+            logprob = min(0.0, float(logprobs[at])) if at < len(logprobs) else None
+            yield Token(int(id_), text, logprob)
+            if self._stops.matched:
+                self.ended = "stop"
+                return
+        if news.ended:
+            self.ended = news.ended
+            rest = self._stops.feed(self._new_text(final=True)) + self._stops.finish()
+            if rest:
+                yield Token(-1, rest)
+
+    def _new_text(self, *, final: bool) -> str:
+        """What the newest ids add; empty while they end within a character."""
+        told = self._decode(self._ids[self._from : self._told])
+        text = self._decode(self._ids[self._from :])
+        if len(text) <= len(told) or (text.endswith(_UNFINISHED) and not final):
+            return ""
+        self._from, self._told = self._told, len(self._ids)
+        return text[len(told) :]
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(ids))) if ids else ""
