@@ -35,7 +35,7 @@ def make_plan(
     load = LoadOptions(
         num_ctx=_window(model, options.num_ctx or settings.context_length or _DEFAULT_CONTEXT),
         parallel=settings.num_parallel or _DEFAULT_PARALLEL,
-        num_batch=full.num_batch or 512,
+        num_batch=full.num_batch or 128,
         num_gpu=-1 if full.num_gpu is None else full.num_gpu,
         main_gpu=full.main_gpu,
         use_mmap=full.use_mmap,

@@ -55,8 +55,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return {f: v for f in self.__struct_fields__ if (v := getattr(self, f)) is not None}
 
 
+# Upstream reads prompts in batches of 512. An engine notices a client who left between two batches,
+# and 128 lets it stop within a second on two cores, for about 4 % of the reading speed.
 DEFAULTS = Options(
-    num_batch=512,
+    num_batch=128,
     num_gpu=-1,
     num_thread=0,
     num_keep=4,
@@ -175,7 +177,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     num_ctx: int
     parallel: int = 1
-    num_batch: int = 512
+    num_batch: int = 128
     num_gpu: int = -1
     main_gpu: int | None = None
     use_mmap: bool | None = None

@@ -40,9 +40,7 @@ def test_with_keys_everyone_needs_a_right_one_also_on_the_loopback(credential, l
 def test_a_key_makes_its_holder():
     settings = holder(workspace="law", roles=("reader",))
     principal = Identities(settings).admit(KEY, peer_is_loopback=False)
-    assert principal == Principal(
-        user="anna", workspace="law", roles=("reader",), proof="api_key"
-    )
+    assert principal == Principal(user="anna", workspace="law", roles=("reader",), proof="api_key")
 
 
 def test_an_unknown_role_stops_the_start():

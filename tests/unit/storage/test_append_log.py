@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from dimora.storage.append_log import AppendLog
 
 

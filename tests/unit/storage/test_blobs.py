@@ -8,10 +8,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from dimora.core.errors import BadRequest
-from dimora.storage.blobs import BlobStore, hash_file, is_digest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from dimora.core.errors import BadRequest
+from dimora.storage.blobs import BlobStore, hash_file, is_digest
 
 
 def digest_of(data: bytes) -> str:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from dimora.core.errors import ConfigurationError, StorageFull
 from dimora.storage.disk import disk_errors, make_private_directory, require_room, write_whole
 

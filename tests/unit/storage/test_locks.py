@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from dimora.core.errors import Conflict
 from dimora.storage.locks import FileLock, held
 

@@ -1,0 +1,76 @@
+"""Writes docs/reference from the code. `make docs`; a test fails when the pages are stale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dimora import dialects
+from dimora.cli.main import program
+from dimora.core.durations import format_duration
+from dimora.core.settings import Settings, knobs
+
+REFERENCE = Path(__file__).parent / "reference"
+
+
+def settings_page() -> str:
+    lines = [
+        "# Settings",
+        "",
+        "Defaults < file (`dimora.toml` in the home, or `$DIMORA_CONFIG`) < environment < flags of",
+        "`dimora serve`. `dimora config show` prints every value and where it came from.",
+        "",
+        "| setting | environment | default | what it is |",
+        "|---|---|---|---|",
+    ]
+    default = Settings()
+    for name, knob in knobs().items():
+        value = getattr(default, name)
+        if name.endswith("_seconds"):
+            shown = format_duration(value)
+        elif name == "models":
+            shown = ""
+        else:
+            shown = "" if value in ((), "") else str(value)
+        variables = ", ".join(f"`{v}`" for v in knob.env)
+        lines.append(f"| `{name}` | {variables} | {shown} | {knob.help} |")
+    return "\n".join(lines) + "\n"
+
+
+def routes_page() -> str:
+    lines = ["# Routes", "", "From the tables of the dialects.", ""]
+    for name, dialect in dialects.SHELF.all().items():
+        lines += [f"## {name}", "", "| methods | path |", "|---|---|"]
+        lines += [f"| {', '.join(r.methods)} | `{r.path}` |" for r in dialect.ROUTES]
+        lines.append("")
+    lines += ["## the server itself", "", "| methods | path |", "|---|---|"]
+    lines += ["| GET, HEAD | `/health` |", "| GET, HEAD | `/metrics` |"]
+    return "\n".join(lines) + "\n"
+
+
+def commands_page() -> str:
+    lines = ["# Commands", "", "From `dimora --help` and the help of each command.", ""]
+    context = click.Context(program, info_name="dimora")
+    for name in program.list_commands(context):
+        command = program.get_command(context, name)
+        if command is None or command.hidden:
+            continue
+        lines += [f"## dimora {name}", "", "```"]
+        inner = click.Context(command, info_name=name, parent=context, terminal_width=98)
+        lines += [line.rstrip() for line in command.get_help(inner).splitlines()]
+        lines += ["```", ""]
+    return "\n".join(lines)
+
+
+PAGES = {"settings.md": settings_page, "routes.md": routes_page, "commands.md": commands_page}
+
+
+def main() -> None:
+    REFERENCE.mkdir(exist_ok=True)
+    for name, write in PAGES.items():
+        (REFERENCE / name).write_text(write(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""The reference pages say what the code says."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+generate = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(generate)
+
+
+@pytest.mark.parametrize("page", generate.PAGES)
+def test_the_page_is_what_the_code_says(page):
+    written = (ROOT / "docs" / "reference" / page).read_text(encoding="utf-8")
+    assert written == generate.PAGES[page](), "run `make docs`"
+
+
+def test_the_readme_names_only_settings_that_exist():
+    import re
+
+    from dimora.core.settings import knobs
+
+    known = {v for knob in knobs().values() for v in knob.env} | {"DIMORA_CONFIG", "DIMORA_API_KEY"}
+    named = set(re.findall(r"\b(?:DIMORA|OLLAMA)_[A-Z_]+\b", (ROOT / "README.md").read_text()))
+    assert named - {"OLLAMA_"} <= known
