@@ -74,7 +74,7 @@ class _Answering(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             if self.path == f"/simple/{PACKAGE}/":
                 link = f"/files/{WHEEL}#sha256={self.index.sha256}"

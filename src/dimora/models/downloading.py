@@ -12,8 +12,9 @@ import re
 import ssl
 import time
 from collections.abc import AsyncGenerator
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import httpx2
@@ -27,7 +28,6 @@ STALL_SECONDS = 30.0
 # Tries in a row that bring not one byte.
 TRIES = 6
 _REPORT_SECONDS = 0.06
-_WRITE_BYTES = 1 << 20
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
 
@@ -126,7 +126,7 @@ class Download:
             if start is None:
                 yield Transfer(have, have)
                 return
-            with self._partial.open("r+b" if have else "wb") as file:
+            with self._partial.open("r+b" if have else "wb", buffering=0) as file:
                 file.seek(start)
                 file.truncate()
                 async with contextlib.aclosing(self._receive(response, file, start)) as transfers:
@@ -152,7 +152,11 @@ class Download:
                 if status in (401, 403)
                 else "",
             )
-        start = self._checked_range(response, have) if status == 206 else 0
+        if status == 206:
+            start = self._checked_range(response, have)
+        else:
+            length = response.headers.get("Content-Length", "")
+            start, self._total = 0, int(length) if length.isdecimal() else 0
         self._etag = _strong_etag(response)
         if self._total > self._limit_bytes:
             raise SourceFailed(f"{self._host()} sends a file of {self._total} bytes, too many")
@@ -175,31 +179,19 @@ class Download:
         return int(start) if start else -1, int(total) if total != "*" else 0
 
     async def _receive(
-        self, response: httpx2.Response, file: BinaryIO, start: int
+        self, response: httpx2.Response, file: FileIO, start: int
     ) -> AsyncGenerator[Transfer, None]:
-        if response.status_code == 200:
-            length = response.headers.get("Content-Length", "")
-            self._total = int(length) if length.isdecimal() else 0
-            if self._total > self._limit_bytes:
-                raise SourceFailed(f"{self._host()} sends a file of {self._total} bytes, too many")
         completed, reported = start, 0.0
-        waiting = bytearray()
-        try:
-            async for chunk in response.aiter_raw():
-                waiting += chunk
-                completed += len(chunk)
-                if completed > self._limit_bytes:
-                    raise SourceFailed(f"{self._host()} sends more than {self._limit_bytes} bytes")
-                if len(waiting) >= _WRITE_BYTES:
-                    full, waiting = waiting, bytearray()
-                    await asyncio.to_thread(file.write, full)
-                if time.monotonic() - reported >= _REPORT_SECONDS:
-                    reported = time.monotonic()
-                    yield Transfer(completed, self._total)
-        finally:
-            # What came is worth keeping, however the try ends.
-            file.write(waiting)
-            file.flush()
+        async for chunk in response.aiter_raw():
+            # Written as it comes, so that however the try ends, what is in the file is a
+            # beginning of the whole without gaps.
+            _write_all(file, chunk)
+            completed += len(chunk)
+            if completed > self._limit_bytes:
+                raise SourceFailed(f"{self._host()} sends more than {self._limit_bytes} bytes")
+            if time.monotonic() - reported >= _REPORT_SECONDS:
+                reported = time.monotonic()
+                yield Transfer(completed, self._total)
         yield Transfer(completed, self._total or completed)
 
     def _host(self) -> str:
@@ -211,6 +203,12 @@ class Download:
             f"the download from {self._host()} failed: {said[:200]}",
             hint="what came is kept; ask for the same model again to go on",
         )
+
+
+def _write_all(file: FileIO, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
 
 
 def _strong_etag(response: httpx2.Response) -> str:
