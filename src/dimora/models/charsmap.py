@@ -76,6 +76,8 @@ class _Cells:
                 break
             free += 1
             self._grow_to(free + 1)
+        # Crowded cells far behind are given up: a larger map costs less than searching them.
+        self._first_free = max(self._first_free, free - _BLOCK)
         self._bases.add(base)
         for label in labels:
             self._taken[base ^ label] = 1
