@@ -1,0 +1,102 @@
+"""What most commands do: read the settings, open the door, ask one thing, wait with a bar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from dimora.cli.door import Door, open_door
+from dimora.cli.words import size_words
+from dimora.core.errors import InternalError, NotFound
+from dimora.core.settings import Settings, load_settings
+from dimora.core.types import Event, Progress, Request
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+_E = TypeVar("_E", bound=Event)
+
+
+def settings_here(**flags: object) -> Settings:
+    """The settings, with flags of this command over them."""
+    return load_settings(flags)[0]
+
+
+@contextmanager
+def door_here(settings: Settings | None = None, *, here: bool = False) -> Iterator[Door]:
+    with open_door(settings or settings_here(), here=here) as door:
+        yield door
+
+
+def ask_one(door: Door, request: Request, kind: type[_E]) -> _E:
+    """The one event of this kind in the answer."""
+    found = None
+    for event in door.ask(request):
+        if isinstance(event, kind):
+            found = event
+    if found is None:
+        raise InternalError(f"the answer had no {kind.__name__}")
+    return found
+
+
+def ask_quietly(door: Door, request: Request) -> None:
+    """For what has no answer but that it is done."""
+    for _ in door.ask(request):
+        pass
+
+
+def pull_with_bar(door: Door, name: str) -> None:
+    """Pull a model; a bar on a terminal, else a line for each step."""
+    from dimora.tasks.pull_model import PullModel
+
+    with closing(door.ask(PullModel(model=name))) as events:  # type: ignore[type-var]
+        if sys.stderr.isatty():
+            _show_bar(events)
+        else:
+            _show_lines(events)
+
+
+def _show_lines(events: Iterator[Event]) -> None:
+    last = ""
+    for event in events:
+        if isinstance(event, Progress) and event.status != last:
+            last = event.status
+            size = f" ({size_words(event.total_bytes)})" if event.total_bytes else ""
+            click.echo(f"{event.status}{size}", err=True)
+
+
+def _show_bar(events: Iterator[Event]) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Bars(*columns, TransferSpeedColumn(), console=Console(stderr=True)) as bars:
+        rows: dict[str, TaskID] = {}
+        for event in events:
+            if isinstance(event, Progress):
+                _update(bars, rows, event)
+
+
+def _update(bars: Bars, rows: dict[str, TaskID], event: Progress) -> None:
+    if not event.total_bytes:
+        bars.console.print(event.status, highlight=False)
+        return
+    if event.status not in rows:
+        rows[event.status] = bars.add_task(event.status, total=event.total_bytes)
+    bars.update(rows[event.status], completed=event.completed_bytes, total=event.total_bytes)
+
+
+def pull_if_missing(door: Door, name: str) -> None:
+    """Pull a model that is not in the store."""
+    from dimora.tasks.show_model import ShowModel
+
+    try:
+        ask_quietly(door, ShowModel(model=name))
+    except NotFound:
+        pull_with_bar(door, name)

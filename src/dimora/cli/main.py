@@ -1,0 +1,85 @@
+"""The program `dimora`: finds its commands on the shelf, and turns errors into words and codes.
+
+Exit codes: 0 fine, 1 an error, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dimora import __version__
+from dimora.cli.words import print_error
+from dimora.core.errors import DimoraError
+from dimora.core.shelf import Shelf
+
+COMMANDS = Shelf("dimora.cli.commands")
+ALIASES = {"ls": "list", "start": "serve"}
+INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A command is imported when it runs; its line of help is read from its file."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return COMMANDS.names()
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in COMMANDS.names():
+            return None
+        command = COMMANDS.load(name).command
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, first_line(name)) for name in self.list_commands(ctx)])
+
+
+def first_line(name: str) -> str:
+    """What a command does, from its docstring, without importing it."""
+    spec = find_spec(f"{COMMANDS.package}.{name}")
+    if spec is None or spec.origin is None:
+        return ""
+    docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0]
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True
+)
+@click.version_option(__version__, "-v", "--version", message="dimora version %(version)s")
+def program() -> None:
+    """The private home for language models: run them here, and nowhere else."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run and exit."""
+    try:
+        result: Any = program.main(arguments, standalone_mode=False)
+        sys.exit(result if isinstance(result, int) else 0)
+    except DimoraError as error:
+        print_error(error)
+        sys.exit(1)
+    except click.exceptions.NoArgsIsHelpError as usage:
+        usage.show()
+        sys.exit(0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output (`head`, a pager) has enough; Python must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

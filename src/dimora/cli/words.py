@@ -1,0 +1,100 @@
+"""How things are written at the terminal: sizes, ages, durations, tables, errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+import click
+import msgspec
+
+from dimora.core.errors import DimoraError
+
+_SIZES = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
+_AGES = (
+    (86400 * 365, "year"),
+    (86400 * 30, "month"),
+    (86400 * 7, "week"),
+    (86400, "day"),
+    (3600, "hour"),
+    (60, "minute"),
+)
+
+
+def size_words(size_bytes: int) -> str:
+    """Decimal, as `ollama list` writes it: `98 MB`, `4.7 GB`."""
+    for unit, name in _SIZES:
+        if size_bytes >= unit:
+            amount = size_bytes / unit
+            return (
+                f"{amount:.1f} {name}" if amount < 10 and unit >= 10**9 else f"{amount:.0f} {name}"
+            )
+    return f"{size_bytes} B"
+
+
+def span_words(seconds: float) -> str:
+    """`2 days`, `1 hour`, `Less than a minute`."""
+    for unit, name in _AGES:
+        if seconds >= unit:
+            count = int(seconds // unit)
+            return f"{count} {name}{'s' if count != 1 else ''}"
+    return "Less than a minute" if seconds < 60 else "1 minute"
+
+
+def age_words(when: float, now: float | None = None) -> str:
+    """`2 days ago`, from seconds since 1970."""
+    return f"{span_words(max(0.0, (time.time() if now is None else now) - when))} ago"
+
+
+def until_words(when: float, now: float | None = None) -> str:
+    """`4 minutes from now`, `Forever`, `Stopping...`."""
+    left = when - (time.time() if now is None else now)
+    if left > 86400 * 365 * 10:
+        return "Forever"
+    return f"{span_words(left)} from now" if left > 0 else "Stopping..."
+
+
+def duration_words(seconds: float) -> str:
+    """As Go prints a duration: `1.5s`, `230.1ms`, `2m3.5s`."""
+    if seconds >= 60:
+        minutes, rest = divmod(seconds, 60)
+        return f"{int(minutes)}m{rest:.3f}".rstrip("0").rstrip(".") + "s"
+    if seconds >= 1:
+        return f"{seconds:.6f}".rstrip("0").rstrip(".") + "s"
+    if seconds >= 1e-3:
+        return f"{seconds * 1e3:.4f}".rstrip("0").rstrip(".") + "ms"
+    return f"{seconds * 1e6:.1f}µs"
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns padded to their widest cell, four spaces apart."""
+    widths = [
+        max(len(heads[at]), *(len(row[at]) for row in rows)) if rows else len(heads[at])
+        for at in range(len(heads))
+    ]
+    for row in (heads, *rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("    ".join(cells).rstrip())
+
+
+def print_json(value: Any) -> None:
+    """Indented JSON of any of our values; an endless time becomes null."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def wants_colour(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+def dim(text: str, stream: TextIO) -> str:
+    return f"\x1b[2m{text}\x1b[0m" if wants_colour(stream) else text
+
+
+def print_error(error: DimoraError) -> None:
+    """`Error: what`, and below it what to do."""
+    print(f"Error: {error.message}", file=sys.stderr)  # noqa: T201
+    if error.hint:
+        print(dim(f"  {error.hint}", sys.stderr), file=sys.stderr)  # noqa: T201
