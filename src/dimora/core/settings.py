@@ -294,6 +294,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ("DIMORA_NOHISTORY", "OLLAMA_NOHISTORY"),
         ),
     ] = False
+    no_prune: Annotated[
+        bool,
+        Knob(
+            _truth,
+            "keep files of the store that no model needs",
+            ("DIMORA_NOPRUNE", "OLLAMA_NOPRUNE"),
+        ),
+    ] = False
     debug: Annotated[bool, Knob(_truth, "log more", ("DIMORA_DEBUG", "OLLAMA_DEBUG"))] = False
 
     @property

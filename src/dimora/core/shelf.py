@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from importlib.metadata import entry_points
 from types import ModuleType
 
 from dimora.core.errors import ConfigurationError
@@ -62,4 +61,7 @@ class Shelf:
     def _foreign(self) -> dict[str, str]:
         if not self._third_party:
             return {}
+        # Slow to import, and needed by nobody who has not allowed other people's plug-ins.
+        from importlib.metadata import entry_points
+
         return {e.name: e.value for e in entry_points(group=f"{self.package}.v1")}

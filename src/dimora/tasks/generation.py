@@ -69,7 +69,7 @@ class GenerationDone(Done, frozen=True, kw_only=True, tag="generation_done"):
 
 
 class Fold(msgspec.Struct):
-    """A whole answer, gathered from its events."""
+    """A whole answer, gathered from its events; not `ended` where no Done came."""
 
     text: str = ""
     thought: str = ""
@@ -77,6 +77,7 @@ class Fold(msgspec.Struct):
     tokens: list[Token] = []
     rendered: str | None = None
     done: GenerationDone = GenerationDone()
+    ended: bool = False
 
     @classmethod
     def of(cls, events: list[Event] | tuple[Event, ...]) -> Fold:
@@ -93,7 +94,7 @@ class Fold(msgspec.Struct):
                 case Rendered(prompt=prompt):
                     fold.rendered = prompt
                 case GenerationDone():
-                    fold.done = event
+                    fold.done, fold.ended = event, True
                 case _:
                     pass
         return fold

@@ -25,11 +25,12 @@ def tiny_gguf(
     file_type: int | None = None,
     strings: dict[str, str] | None = None,
     numbers: dict[str, int] | None = None,
+    context_length: int = 128,
 ) -> Path:
     """A GGUF with metadata, a vocabulary and three small tensors."""
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_name("Tiny")
-    writer.add_context_length(128)
+    writer.add_context_length(context_length)
     writer.add_embedding_length(32)
     writer.add_block_count(1)
     if file_type is not None:
