@@ -15,6 +15,7 @@ import msgspec
 from dimora.core.errors import BadRequest
 from dimora.core.types import Message, Thought, Tool, ToolCall
 from dimora.prompts.builtin import render_builtin
+from dimora.prompts.go_template import render_go
 from dimora.prompts.thinking import Thinking, thinking_of
 from dimora.prompts.tool_calls import choose_format
 from dimora.prompts.turns import (
@@ -161,8 +162,6 @@ def _render(
         source = writing.source
         return render_builtin(source.architecture, source.eos_token, turns)
     if writing.kind == "go":
-        from dimora.prompts.go_template import render_go
-
         return render_go(writing.text, turns, tools=tools, think=think)
     return _render_plainer(writing, turns, tools, think)
 

@@ -1,0 +1,522 @@
+"""Runs Go chat templates, as the manifests of Ollama's library carry them.
+
+A part of Go's text/template, with limits, since templates come from strangers. JSON is written
+without Go's escapes for HTML (`<` stays `<`): models read it, not browsers.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import operator
+import re
+import time
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import msgspec
+
+from dimora.core.errors import BadRequest
+from dimora.core.types import Message, Thought, Tool, ToolCall, ToolResult
+from dimora.prompts.go_parsing import (
+    Branch,
+    Function,
+    GoSyntaxError,
+    Jump,
+    Literal,
+    Operand,
+    Output,
+    Pipeline,
+    Reference,
+    Statement,
+    Words,
+    parse_go,
+)
+from dimora.prompts.turns import tool_variable
+
+_MAX_STEPS = 1_000_000
+_MAX_OUTPUT_CHARACTERS = 8 * 2**20
+_MAX_COST = 256 * 2**20
+_MAX_SECONDS = 5.0
+
+
+class _Failed(Exception):
+    """The template cannot go on; the words are ours."""
+
+
+class _Jumped(Exception):
+    def __init__(self, keyword: str) -> None:
+        super().__init__(keyword)
+        self.keyword = keyword
+
+
+class _AnswerReached(Exception):
+    """The place where the model's answer belongs: nothing after it is written."""
+
+
+class _Thing(msgspec.Struct, frozen=True):
+    """A Go struct: `fields` as templates name them, `plain` as it is written in JSON."""
+
+    fields: dict[str, Any]
+    plain: Any
+
+
+def render_go(
+    template: str,
+    messages: Sequence[Message],
+    *,
+    tools: Sequence[Tool] = (),
+    think: bool | str | None = None,
+) -> str:
+    """The turns as text, up to where the assistant's next one begins.
+
+    Templates that know no `.Messages` are run once for each exchange.
+
+    Raises:
+        BadRequest: code `template_error`.
+    """
+    try:
+        statements = _parse(template)
+        budget = _Budget()
+        common = {
+            "Tools": [_tool(t) for t in tools],
+            "Think": bool(think),
+            "ThinkLevel": think if isinstance(think, str) else "",
+            "IsThinkSet": think is not None,
+            "Suffix": "",
+        }
+        if re.search(r"\.Messages\b", template):
+            return _run(statements, {**common, **_whole(messages)}, budget)
+        rounds = _rounds(messages)
+        written = [_run(statements, {**common, **r}, budget) for r in rounds[:-1]]
+        written.append(_run(statements, {**common, **rounds[-1]}, budget, to_answer=True))
+        return "".join(written)
+    except GoSyntaxError as why:
+        raise _error(f"the model's template is broken: {why}") from None
+    except _Failed as why:
+        raise _error(f"the model's template cannot render these messages: {why}") from None
+    except RecursionError:
+        raise _error("the model's template is nested too deep") from None
+
+
+def _error(message: str) -> BadRequest:
+    return BadRequest(
+        message,
+        hint="send other messages, or give the model another template",
+        code="template_error",
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def _parse(template: str) -> tuple[Statement, ...]:
+    statements = parse_go(template)
+    if not re.search(r"\.(?:Messages|Response)\b", template):
+        answer = Pipeline(((Reference("", ("Response",)),),))
+        statements = (*statements, Output(answer))
+    return statements
+
+
+def _run(
+    statements: tuple[Statement, ...],
+    data: dict[str, Any],
+    budget: _Budget,
+    *,
+    to_answer: bool = False,
+) -> str:
+    run = _Run(data, budget, to_answer=to_answer)
+    try:
+        run.execute(statements, data)
+    except _AnswerReached:
+        pass
+    except _Jumped:
+        raise _Failed("break or continue outside of range") from None
+    return "".join(run.written)
+
+
+def _rounds(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """System, prompt and response of each exchange; the last is the one to answer."""
+    rounds: list[dict[str, Any]] = []
+    current = {"System": "", "Prompt": "", "Response": ""}
+    order = {"system": ("System", ("Prompt", "Response")), "user": ("Prompt", ("Response",))}
+    for message in messages:
+        name, later = order.get(message.role, ("Response", ()))
+        if any(current[each] for each in later):
+            rounds.append(current)
+            current = {"System": "", "Prompt": "", "Response": ""}
+        gap = "\n\n" if current[name] else ""
+        current[name] += gap + message.text
+    if current["Response"]:
+        rounds.append(current)
+        current = {"System": "", "Prompt": "", "Response": ""}
+    return [*rounds, current]
+
+
+def _whole(messages: Sequence[Message]) -> dict[str, Any]:
+    system = "\n\n".join(m.text for m in messages if m.role == "system")
+    return {
+        "System": system,
+        "Messages": [thing for m in messages for thing in _message(m)],
+        "Response": "",
+        "Prompt": "",
+    }
+
+
+def _message(message: Message) -> list[_Thing]:
+    results = [p for p in message.parts if isinstance(p, ToolResult)]
+    if results:
+        return [_thing_of(message.role, r.text, name=r.name, call_id=r.call_id) for r in results]
+    thought = "".join(p.text for p in message.parts if isinstance(p, Thought))
+    calls = [_call(p, at) for at, p in enumerate(_calls(message))]
+    return [_thing_of(message.role, message.text, thought=thought, calls=calls)]
+
+
+def _calls(message: Message) -> list[ToolCall]:
+    return [p for p in message.parts if isinstance(p, ToolCall)]
+
+
+def _thing_of(
+    role: str,
+    text: str,
+    *,
+    thought: str = "",
+    calls: Sequence[_Thing] = (),
+    name: str = "",
+    call_id: str = "",
+) -> _Thing:
+    fields = {
+        "Role": role,
+        "Content": text,
+        "Thinking": thought,
+        "Images": [],
+        "ToolCalls": list(calls),
+        "ToolName": name,
+        "ToolCallID": call_id,
+    }
+    return _Thing(fields, {"role": role, "content": text})
+
+
+def _call(call: ToolCall, index: int) -> _Thing:
+    function = {"name": call.name, "arguments": call.arguments}
+    fields = {"Index": index, "Name": call.name, "Arguments": call.arguments}
+    return _Thing({"ID": call.id, "Function": _Thing(fields, function)}, {"function": function})
+
+
+def _tool(tool: Tool) -> _Thing:
+    plain = tool_variable(tool)
+    function = plain["function"]
+    parameters = function["parameters"]
+    inner = {
+        "Type": parameters.get("type", ""),
+        "Required": parameters.get("required", []),
+        "Properties": {
+            name: _property(each) for name, each in parameters.get("properties", {}).items()
+        },
+    }
+    fields = {
+        "Name": tool.name,
+        "Description": tool.description,
+        "Parameters": _Thing(inner, parameters),
+    }
+    return _Thing({"Type": "function", "Function": _Thing(fields, function)}, plain)
+
+
+def _property(schema: Any) -> _Thing:
+    plain = schema if isinstance(schema, dict) else {}
+    fields = {
+        "Type": plain.get("type", ""),
+        "Description": plain.get("description", ""),
+        "Enum": plain.get("enum", []),
+        "Items": plain.get("items"),
+    }
+    return _Thing(fields, schema)
+
+
+class _Budget:
+    """What one rendering may still spend."""
+
+    def __init__(self) -> None:
+        self._steps = _MAX_STEPS
+        self._cost = _MAX_COST
+        self._deadline = time.monotonic() + _MAX_SECONDS
+
+    def spend(self, characters: int = 0) -> None:
+        self._steps -= 1
+        self._cost -= characters
+        is_late = self._steps % 256 == 0 and time.monotonic() > self._deadline
+        if self._steps < 0 or self._cost < 0 or is_late or characters > _MAX_OUTPUT_CHARACTERS:
+            raise _Failed("it does more than a chat template may")
+
+
+class _Run:
+    """One execution. `to_answer`: stop where `.Response` is written."""
+
+    def __init__(self, data: dict[str, Any], budget: _Budget, *, to_answer: bool) -> None:
+        self.written: list[str] = []
+        self._size = 0
+        self._budget = budget
+        self._to_answer = to_answer
+        self._scopes: list[dict[str, Any]] = [{"$": data}]
+
+    def execute(self, statements: tuple[Statement, ...], dot: Any) -> None:
+        for statement in statements:
+            self._budget.spend()
+            match statement:
+                case Words(text=text):
+                    self._write(text)
+                case Output(pipeline=pipeline):
+                    self._output(pipeline, dot)
+                case Jump(keyword=keyword):
+                    raise _Jumped(keyword)
+                case Branch():
+                    self._branch(statement, dot)
+
+    def _write(self, text: str) -> None:
+        self._size += len(text)
+        if self._size > _MAX_OUTPUT_CHARACTERS:
+            raise _Failed("it does more than a chat template may")
+        self.written.append(text)
+
+    def _output(self, pipeline: Pipeline, dot: Any) -> None:
+        value = self._evaluate(pipeline, dot)
+        if not pipeline.names:
+            self._write(self._bounded(_text(value)))
+            if self._to_answer and pipeline.mentions("Response"):
+                raise _AnswerReached
+
+    def _branch(self, branch: Branch, dot: Any) -> None:
+        self._scopes.append({})
+        depth = len(self._scopes)
+        try:
+            if branch.keyword == "range":
+                self._range(branch, dot)
+                return
+            value = self._evaluate(branch.pipeline, dot)
+            inner = value if branch.keyword == "with" and _truth(value) else dot
+            self.execute(branch.body if _truth(value) else branch.otherwise, inner)
+        finally:
+            del self._scopes[depth - 1 :]
+
+    def _range(self, branch: Branch, dot: Any) -> None:
+        plain = Pipeline(branch.pipeline.commands)
+        pairs = _pairs(self._evaluate(plain, dot))
+        names = branch.pipeline.names
+        for key, value in pairs:
+            self._budget.spend()
+            self._scopes.append({})
+            depth = len(self._scopes)
+            if names:
+                self._scopes[-1][names[-1]] = value
+            if len(names) == 2:
+                self._scopes[-1][names[0]] = key
+            try:
+                self.execute(branch.body, value)
+            except _Jumped as jump:
+                if jump.keyword == "break":
+                    break
+            finally:
+                del self._scopes[depth - 1 :]
+        if not pairs:
+            self.execute(branch.otherwise, dot)
+
+    def _evaluate(self, pipeline: Pipeline, dot: Any) -> Any:
+        value: Any = None
+        for at, command in enumerate(pipeline.commands):
+            self._budget.spend()
+            value = self._command(command, dot, [value] if at else [])
+        for name in pipeline.names:
+            self._assign(name, value, declares=pipeline.declares)
+        return value
+
+    def _assign(self, name: str, value: Any, *, declares: bool) -> None:
+        if declares:
+            self._scopes[-1][name] = value
+            return
+        for scope in reversed(self._scopes):
+            if name in scope:
+                scope[name] = value
+                return
+        raise _Failed("a variable is set that was never declared")
+
+    def _command(self, command: tuple[Operand, ...], dot: Any, piped: list[Any]) -> Any:
+        first, *rest = command
+        if not isinstance(first, Function):
+            if rest or piped:
+                raise _Failed("something is called that is no function")
+            return self._operand(first, dot)
+        if first.name in ("and", "or"):
+            return self._choose(first.name, rest, dot, piped)
+        function = _FUNCTIONS.get(first.name)
+        if function is None:
+            raise _Failed("it calls a function that is not known here")
+        arguments = [self._operand(o, dot) for o in rest] + piped
+        try:
+            return self._bounded(function(*arguments))
+        except (TypeError, ValueError, IndexError, KeyError, AttributeError):
+            raise _Failed(f"{first.name} got something it cannot work with") from None
+
+    def _choose(self, name: str, rest: list[Operand], dot: Any, piped: list[Any]) -> Any:
+        """`and` and `or` look at no more operands than they need."""
+        value: Any = None
+        for operand in rest:
+            value = self._operand(operand, dot)
+            if _truth(value) == (name == "or"):
+                return value
+        return piped[0] if piped else value
+
+    def _bounded(self, value: Any) -> Any:
+        self._budget.spend(len(value) if isinstance(value, str) else 0)
+        return value
+
+    def _operand(self, operand: Operand, dot: Any) -> Any:
+        match operand:
+            case Literal(value=value):
+                return value
+            case Function():
+                return self._command((operand,), dot, [])
+            case Reference(start=Pipeline() as inner, fields=fields):
+                return _field(self._evaluate(inner, dot), fields)
+            case Reference(start=name, fields=fields):
+                return _field(self._variable(str(name)) if name else dot, fields)
+
+    def _variable(self, name: str) -> Any:
+        for scope in reversed(self._scopes):
+            if name in scope:
+                return scope[name]
+        raise _Failed("a variable is read that was never declared")
+
+
+def _field(value: Any, fields: tuple[str, ...]) -> Any:
+    """Go's own words for what is missing differ by type; here it is nothing in every case."""
+    for name in fields:
+        if isinstance(value, _Thing):
+            value = value.fields.get(name)
+        else:
+            value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _pairs(value: Any) -> list[tuple[Any, Any]]:
+    if isinstance(value, list):
+        return list(enumerate(value))
+    if isinstance(value, dict):
+        return list(value.items())
+    if isinstance(value, int) and not isinstance(value, bool):
+        return [(n, n) for n in range(min(value, _MAX_STEPS))]
+    if value is None:
+        return []
+    raise _Failed("range got something that has no parts")
+
+
+def _truth(value: Any) -> bool:
+    return isinstance(value, _Thing) or bool(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else _json(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
+
+
+def _plain(value: _Thing) -> Any:
+    return value.plain
+
+
+def _equal(first: Any, *others: Any) -> bool:
+    return any(first == other for other in others)
+
+
+def _length(value: Any) -> int:
+    # Go counts bytes of a text.
+    return len(value.encode()) if isinstance(value, str) else len(value)
+
+
+def _index(value: Any, *keys: Any) -> Any:
+    for key in keys:
+        if isinstance(value, list) and (isinstance(key, bool) or key < 0):
+            raise IndexError
+        value = value.get(key) if isinstance(value, dict) else value[key]
+    return value
+
+
+def _slice(value: Any, start: int = 0, end: int | None = None) -> Any:
+    end = len(value) if end is None else end
+    if not 0 <= start <= end <= len(value):
+        raise IndexError
+    return value[start:end]
+
+
+def _printf(form: str, *values: Any) -> str:
+    waiting = list(values)
+
+    def write(verb: re.Match[str]) -> str:
+        if verb[0] == "%%":
+            return "%"
+        if verb[0] not in ("%s", "%d", "%v", "%q"):
+            raise ValueError
+        value = waiting.pop(0)
+        return json.dumps(value, ensure_ascii=False) if verb[0] == "%q" else _text(value)
+
+    # So many verbs with so long values could outgrow every limit at once.
+    if len(form) > 4096 or sum(len(_text(v)) for v in values) > _MAX_OUTPUT_CHARACTERS:
+        raise ValueError
+    return re.sub(r"%.", write, form, flags=re.DOTALL)
+
+
+def _print(*values: Any) -> str:
+    """As Go: a space between two neighbours of which neither is text."""
+    written = ""
+    for at, value in enumerate(values):
+        if at and not (isinstance(value, str) or isinstance(values[at - 1], str)):
+            written += " "
+        written += _text(value)
+    return written
+
+
+def _day(days_ago: int) -> str:
+    return (date.today() - timedelta(days=days_ago)).isoformat()
+
+
+def _typescript(value: Any) -> str:
+    kind = value.fields.get("Type") if isinstance(value, _Thing) else value
+    if isinstance(kind, list):
+        return " | ".join(_typescript(each) for each in kind)
+    known = {
+        "integer": "number",
+        "array": "any[]",
+        "object": "Record<string, any>",
+        "string": "string",
+        "number": "number",
+        "boolean": "boolean",
+        "null": "null",
+    }
+    return known.get(str(kind), "any")
+
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "not": lambda value: not _truth(value),
+    "eq": _equal,
+    "ne": operator.ne,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "len": _length,
+    "index": _index,
+    "slice": _slice,
+    "json": _json,
+    "print": _print,
+    "println": lambda *values: " ".join(_text(v) for v in values) + "\n",
+    "printf": _printf,
+    "currentDate": lambda: _day(0),
+    "yesterdayDate": lambda: _day(1),
+    "toTypeScriptType": _typescript,
+}
