@@ -11,10 +11,12 @@ import math
 import platform
 import queue
 import random
+import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dimora.core.errors import BadRequest, InternalError, InvalidModel, PromptTooLong
@@ -83,9 +85,12 @@ def load(
     properties: dict[str, Any] = {}
     if options.num_thread:
         properties["INFERENCE_NUM_THREADS"] = options.num_thread
+    # The reader goes by the ending of the name, which blobs of a store do not have.
+    named = Path(settings.scratch_path) / f"{secrets.token_hex(4)}.gguf"
+    named.symlink_to(files.weights)
     try:
         pipeline = openvino_genai.ContinuousBatchingPipeline(
-            files.weights, scheduler, "CPU", properties
+            str(named), scheduler, "CPU", properties
         )
     except RuntimeError:
         raise InvalidModel(
@@ -93,6 +98,8 @@ def load(
             hint="choose the engine llama_cpp; log/workers.log in the home may say more",
             code="engine_cannot_load",
         ) from None
+    finally:
+        named.unlink()
     return OpenVino(pipeline, options)
 
 
