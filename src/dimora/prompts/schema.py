@@ -169,7 +169,7 @@ class _Check:
                 raise _refused(_short(place), f"has {least!r} above {most!r}")
 
     def _check_text(self, schema: dict[str, Any], place: str) -> None:
-        if "format" in schema and schema["format"] not in _FORMATS:
+        if schema.get("format", "date") not in tuple(_FORMATS):
             raise _refused(
                 _short(place), "has a 'format' other than " + ", ".join(sorted(_FORMATS))
             )
