@@ -7,18 +7,15 @@ without Go's escapes for HTML (`<` stays `<`): models read it, not browsers.
 from __future__ import annotations
 
 import functools
-import json
-import operator
 import re
 import time
-from collections.abc import Callable, Sequence
-from datetime import date, timedelta
+from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from dimora.core.errors import BadRequest
-from dimora.core.types import Message, Thought, Tool, ToolCall, ToolResult
+from dimora.core.types import Message, Tool
+from dimora.prompts.go_data import Thing, conversation_of, exchanges_of, tool_of
+from dimora.prompts.go_functions import FUNCTIONS, MAX_TEXT_CHARACTERS, is_true, write_text
 from dimora.prompts.go_parsing import (
     Branch,
     Function,
@@ -33,10 +30,8 @@ from dimora.prompts.go_parsing import (
     Words,
     parse_go,
 )
-from dimora.prompts.turns import tool_variable
 
 _MAX_STEPS = 1_000_000
-_MAX_OUTPUT_CHARACTERS = 8 * 2**20
 _MAX_COST = 256 * 2**20
 _MAX_SECONDS = 5.0
 
@@ -53,13 +48,6 @@ class _Jumped(Exception):
 
 class _AnswerReached(Exception):
     """The place where the model's answer belongs: nothing after it is written."""
-
-
-class _Thing(msgspec.Struct, frozen=True):
-    """A Go struct: `fields` as templates name them, `plain` as it is written in JSON."""
-
-    fields: dict[str, Any]
-    plain: Any
 
 
 def render_go(
@@ -80,15 +68,15 @@ def render_go(
         statements = _parse(template)
         budget = _Budget()
         common = {
-            "Tools": [_tool(t) for t in tools],
+            "Tools": [tool_of(t) for t in tools],
             "Think": bool(think),
             "ThinkLevel": think if isinstance(think, str) else "",
             "IsThinkSet": think is not None,
             "Suffix": "",
         }
         if re.search(r"\.Messages\b", template):
-            return _run(statements, {**common, **_whole(messages)}, budget)
-        rounds = _rounds(messages)
+            return _run(statements, {**common, **conversation_of(messages)}, budget)
+        rounds = exchanges_of(messages)
         written = [_run(statements, {**common, **r}, budget) for r in rounds[:-1]]
         written.append(_run(statements, {**common, **rounds[-1]}, budget, to_answer=True))
         return "".join(written)
@@ -134,104 +122,6 @@ def _run(
     return "".join(run.written)
 
 
-def _rounds(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """System, prompt and response of each exchange; the last is the one to answer."""
-    rounds: list[dict[str, Any]] = []
-    current = {"System": "", "Prompt": "", "Response": ""}
-    order = {"system": ("System", ("Prompt", "Response")), "user": ("Prompt", ("Response",))}
-    for message in messages:
-        name, later = order.get(message.role, ("Response", ()))
-        if any(current[each] for each in later):
-            rounds.append(current)
-            current = {"System": "", "Prompt": "", "Response": ""}
-        gap = "\n\n" if current[name] else ""
-        current[name] += gap + message.text
-    if current["Response"]:
-        rounds.append(current)
-        current = {"System": "", "Prompt": "", "Response": ""}
-    return [*rounds, current]
-
-
-def _whole(messages: Sequence[Message]) -> dict[str, Any]:
-    system = "\n\n".join(m.text for m in messages if m.role == "system")
-    return {
-        "System": system,
-        "Messages": [thing for m in messages for thing in _message(m)],
-        "Response": "",
-        "Prompt": "",
-    }
-
-
-def _message(message: Message) -> list[_Thing]:
-    results = [p for p in message.parts if isinstance(p, ToolResult)]
-    if results:
-        return [_thing_of(message.role, r.text, name=r.name, call_id=r.call_id) for r in results]
-    thought = "".join(p.text for p in message.parts if isinstance(p, Thought))
-    calls = [_call(p, at) for at, p in enumerate(_calls(message))]
-    return [_thing_of(message.role, message.text, thought=thought, calls=calls)]
-
-
-def _calls(message: Message) -> list[ToolCall]:
-    return [p for p in message.parts if isinstance(p, ToolCall)]
-
-
-def _thing_of(
-    role: str,
-    text: str,
-    *,
-    thought: str = "",
-    calls: Sequence[_Thing] = (),
-    name: str = "",
-    call_id: str = "",
-) -> _Thing:
-    fields = {
-        "Role": role,
-        "Content": text,
-        "Thinking": thought,
-        "Images": [],
-        "ToolCalls": list(calls),
-        "ToolName": name,
-        "ToolCallID": call_id,
-    }
-    return _Thing(fields, {"role": role, "content": text})
-
-
-def _call(call: ToolCall, index: int) -> _Thing:
-    function = {"name": call.name, "arguments": call.arguments}
-    fields = {"Index": index, "Name": call.name, "Arguments": call.arguments}
-    return _Thing({"ID": call.id, "Function": _Thing(fields, function)}, {"function": function})
-
-
-def _tool(tool: Tool) -> _Thing:
-    plain = tool_variable(tool)
-    function = plain["function"]
-    parameters = function["parameters"]
-    inner = {
-        "Type": parameters.get("type", ""),
-        "Required": parameters.get("required", []),
-        "Properties": {
-            name: _property(each) for name, each in parameters.get("properties", {}).items()
-        },
-    }
-    fields = {
-        "Name": tool.name,
-        "Description": tool.description,
-        "Parameters": _Thing(inner, parameters),
-    }
-    return _Thing({"Type": "function", "Function": _Thing(fields, function)}, plain)
-
-
-def _property(schema: Any) -> _Thing:
-    plain = schema if isinstance(schema, dict) else {}
-    fields = {
-        "Type": plain.get("type", ""),
-        "Description": plain.get("description", ""),
-        "Enum": plain.get("enum", []),
-        "Items": plain.get("items"),
-    }
-    return _Thing(fields, schema)
-
-
 class _Budget:
     """What one rendering may still spend."""
 
@@ -244,7 +134,7 @@ class _Budget:
         self._steps -= 1
         self._cost -= characters
         is_late = self._steps % 256 == 0 and time.monotonic() > self._deadline
-        if self._steps < 0 or self._cost < 0 or is_late or characters > _MAX_OUTPUT_CHARACTERS:
+        if self._steps < 0 or self._cost < 0 or is_late or characters > MAX_TEXT_CHARACTERS:
             raise _Failed("it does more than a chat template may")
 
 
@@ -273,14 +163,14 @@ class _Run:
 
     def _write(self, text: str) -> None:
         self._size += len(text)
-        if self._size > _MAX_OUTPUT_CHARACTERS:
+        if self._size > MAX_TEXT_CHARACTERS:
             raise _Failed("it does more than a chat template may")
         self.written.append(text)
 
     def _output(self, pipeline: Pipeline, dot: Any) -> None:
         value = self._evaluate(pipeline, dot)
         if not pipeline.names:
-            self._write(self._bounded(_text(value)))
+            self._write(self._bounded(write_text(value)))
             if self._to_answer and pipeline.mentions("Response"):
                 raise _AnswerReached
 
@@ -292,8 +182,8 @@ class _Run:
                 self._range(branch, dot)
                 return
             value = self._evaluate(branch.pipeline, dot)
-            inner = value if branch.keyword == "with" and _truth(value) else dot
-            self.execute(branch.body if _truth(value) else branch.otherwise, inner)
+            inner = value if branch.keyword == "with" and is_true(value) else dot
+            self.execute(branch.body if is_true(value) else branch.otherwise, inner)
         finally:
             del self._scopes[depth - 1 :]
 
@@ -346,7 +236,7 @@ class _Run:
             return self._operand(first, dot)
         if first.name in ("and", "or"):
             return self._choose(first.name, rest, dot, piped)
-        function = _FUNCTIONS.get(first.name)
+        function = FUNCTIONS.get(first.name)
         if function is None:
             raise _Failed("it calls a function that is not known here")
         arguments = [self._operand(o, dot) for o in rest] + piped
@@ -360,7 +250,7 @@ class _Run:
         value: Any = None
         for operand in rest:
             value = self._operand(operand, dot)
-            if _truth(value) == (name == "or"):
+            if is_true(value) == (name == "or"):
                 return value
         return piped[0] if piped else value
 
@@ -389,7 +279,7 @@ class _Run:
 def _field(value: Any, fields: tuple[str, ...]) -> Any:
     """Go's own words for what is missing differ by type; here it is nothing in every case."""
     for name in fields:
-        if isinstance(value, _Thing):
+        if isinstance(value, Thing):
             value = value.fields.get(name)
         else:
             value = value.get(name) if isinstance(value, dict) else None
@@ -406,117 +296,3 @@ def _pairs(value: Any) -> list[tuple[Any, Any]]:
     if value is None:
         return []
     raise _Failed("range got something that has no parts")
-
-
-def _truth(value: Any) -> bool:
-    return isinstance(value, _Thing) or bool(value)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, int | float) else _json(value)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
-
-
-def _plain(value: _Thing) -> Any:
-    return value.plain
-
-
-def _equal(first: Any, *others: Any) -> bool:
-    return any(first == other for other in others)
-
-
-def _length(value: Any) -> int:
-    # Go counts bytes of a text.
-    return len(value.encode()) if isinstance(value, str) else len(value)
-
-
-def _index(value: Any, *keys: Any) -> Any:
-    for key in keys:
-        if isinstance(value, list) and (isinstance(key, bool) or key < 0):
-            raise IndexError
-        value = value.get(key) if isinstance(value, dict) else value[key]
-    return value
-
-
-def _slice(value: Any, start: int = 0, end: int | None = None) -> Any:
-    end = len(value) if end is None else end
-    if not 0 <= start <= end <= len(value):
-        raise IndexError
-    return value[start:end]
-
-
-def _printf(form: str, *values: Any) -> str:
-    waiting = list(values)
-
-    def write(verb: re.Match[str]) -> str:
-        if verb[0] == "%%":
-            return "%"
-        if verb[0] not in ("%s", "%d", "%v", "%q"):
-            raise ValueError
-        value = waiting.pop(0)
-        return json.dumps(value, ensure_ascii=False) if verb[0] == "%q" else _text(value)
-
-    # So many verbs with so long values could outgrow every limit at once.
-    if len(form) > 4096 or sum(len(_text(v)) for v in values) > _MAX_OUTPUT_CHARACTERS:
-        raise ValueError
-    return re.sub(r"%.", write, form, flags=re.DOTALL)
-
-
-def _print(*values: Any) -> str:
-    """As Go: a space between two neighbours of which neither is text."""
-    written = ""
-    for at, value in enumerate(values):
-        if at and not (isinstance(value, str) or isinstance(values[at - 1], str)):
-            written += " "
-        written += _text(value)
-    return written
-
-
-def _day(days_ago: int) -> str:
-    return (date.today() - timedelta(days=days_ago)).isoformat()
-
-
-def _typescript(value: Any) -> str:
-    kind = value.fields.get("Type") if isinstance(value, _Thing) else value
-    if isinstance(kind, list):
-        return " | ".join(_typescript(each) for each in kind)
-    known = {
-        "integer": "number",
-        "array": "any[]",
-        "object": "Record<string, any>",
-        "string": "string",
-        "number": "number",
-        "boolean": "boolean",
-        "null": "null",
-    }
-    return known.get(str(kind), "any")
-
-
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "not": lambda value: not _truth(value),
-    "eq": _equal,
-    "ne": operator.ne,
-    "lt": operator.lt,
-    "le": operator.le,
-    "gt": operator.gt,
-    "ge": operator.ge,
-    "len": _length,
-    "index": _index,
-    "slice": _slice,
-    "json": _json,
-    "print": _print,
-    "println": lambda *values: " ".join(_text(v) for v in values) + "\n",
-    "printf": _printf,
-    "currentDate": lambda: _day(0),
-    "yesterdayDate": lambda: _day(1),
-    "toTypeScriptType": _typescript,
-}

@@ -163,6 +163,8 @@ def test_the_properties_of_a_tool_can_be_walked():
     assert render_go(template, MESSAGES, tools=[WEATHER, Tool("bare")]) == (
         "get_weather(city: string)bare()"
     )
+    odd = Tool("odd", "", {"properties": ["city"]})
+    assert render_go(template, MESSAGES, tools=[odd]) == "odd()"
 
 
 @pytest.mark.parametrize(
