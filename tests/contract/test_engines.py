@@ -11,12 +11,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from dimora.prompts.schema import violation
 
 from dimora import engines
 from dimora.engines.base import EngineSettings
 from dimora.models.store import ModelStore
 from dimora.prompts.prompt import Prompt
+from dimora.prompts.schema import violation
 from dimora.tasks.options import Sampling
 from tests.worker_client import WorkerClient, WorkerFailed, worker
 
@@ -233,14 +233,23 @@ SCHEMAS = {
 def test_a_json_schema_is_obeyed(loaded, name, temperature):
     prompt = Prompt(text="Answer as JSON: ", json_schema=SCHEMAS[name])
     sampling = Sampling(temperature=temperature, seed=5, num_predict=150)
-    text, _, finish = loaded.generate(prompt, sampling)
+    try:
+        text, _, finish = loaded.generate(prompt, sampling)
+    except WorkerFailed as failed:
+        # A weak model may get lost in white space; that must be said, and not run to the limit.
+        assert failed.frame.code == "json_stuck"
+        return
     assert finish.reason == "stop"
     assert violation(text, SCHEMAS[name]) == ""
 
 
 def test_any_object_is_an_object(loaded):
     prompt = Prompt(text="One short JSON object:", json_schema={"type": "object"})
-    text, _, finish = loaded.generate(prompt, Sampling(temperature=0, num_predict=200))
+    try:
+        text, _, finish = loaded.generate(prompt, Sampling(temperature=0, num_predict=200))
+    except WorkerFailed as failed:
+        assert failed.frame.code == "json_stuck"
+        return
     if finish.reason == "stop":
         assert isinstance(json.loads(text), dict)
     else:

@@ -2,7 +2,7 @@
 
 Run as `python -m dimora.runtime.worker FD`, FD being the inherited end of a socket pair. No
 asyncio here, and nothing of the server: a worker stays small. It ends when the other end closes,
-and dies with its parent.
+when the engine is beyond help, and with its parent.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import queue
 import signal
 import socket
 import sys
@@ -18,7 +19,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from dimora.core.errors import DimoraError, InternalError
+from dimora.core.errors import DimoraError, InternalError, WorkerDied
 from dimora.core.frames import FrameReader, pack
 from dimora.engines import SHELF
 from dimora.engines.base import Cancellation, Engine
@@ -27,7 +28,13 @@ from dimora.tasks.base import Finish, Token
 
 _RECEIVE_BYTES = 2**16
 # Requests that are quick (tokenize) must not wait behind those that write.
+_QUICK_THREADS = 4
+# Room for requests that come while a cancelled one is on its way out.
 _SPARE_THREADS = 4
+# How long an engine may take to put its things away before the process ends without that.
+_GRACE_SECONDS = 1.0
+# How long an engine may take to close before the process ends all the same.
+_CLOSE_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -46,14 +53,23 @@ class Outlet:
 
 
 class Desk:
-    """Takes the requests of one loaded engine and runs each in a thread."""
+    """Takes the requests of one loaded engine and runs each in a thread.
 
-    def __init__(self, engine: Engine, outlet: Outlet, threads: int) -> None:
-        self._engine = engine
+    `ended` is set when the process has nothing more to do.
+    """
+
+    def __init__(self, outlet: Outlet) -> None:
+        self.ended = threading.Event()
         self._outlet = outlet
-        self._pool = ThreadPoolExecutor(threads + _SPARE_THREADS, thread_name_prefix="request")
+        self._engine: Engine | None = None
         self._running: dict[int, Cancellation] = {}
         self._lock = threading.Lock()
+        self._quick = ThreadPoolExecutor(_QUICK_THREADS, thread_name_prefix="quick")
+        self._long = self._quick
+
+    def open(self, engine: Engine, parallel: int) -> None:
+        self._engine = engine
+        self._long = ThreadPoolExecutor(parallel + _SPARE_THREADS, thread_name_prefix="long")
 
     def take(self, frame: messages.ToWorker) -> None:
         """Start a request, or cancel one."""
@@ -66,7 +82,14 @@ class Desk:
             cancel = Cancellation()
             with self._lock:
                 self._running[frame.id] = cancel
-            self._pool.submit(self._run, frame, cancel)
+            is_long = isinstance(frame, messages.Generate | messages.Embed)
+            (self._long if is_long else self._quick).submit(self._run, frame, cancel)
+
+    def cancel_all(self) -> None:
+        with self._lock:
+            running = list(self._running.values())
+        for cancel in running:
+            cancel.cancel()
 
     def _run(self, frame: _Request, cancel: Cancellation) -> None:
         def answer(one: messages.FromWorker) -> None:
@@ -74,10 +97,15 @@ class Desk:
                 self._outlet.send(one)
 
         try:
+            if self._engine is None:
+                raise InternalError("the worker has no model yet")
             if not cancel.cancelled:
                 _serve(self._engine, frame, cancel, answer)
         except DimoraError as error:
             answer(_failed(frame.id, error))
+            if isinstance(error, WorkerDied):
+                # The engine is beyond help: the server starts another process.
+                self.ended.set()
         except Exception as failure:  # noqa: BLE001
             # The border of a request. The trace names places in code, not what was asked.
             traceback.print_tb(failure.__traceback__)
@@ -131,33 +159,60 @@ def _load(frame: messages.Load, outlet: Outlet) -> Engine | None:
         why = f"the engine {frame.engine} failed to load the model: {type(failure).__name__}"
         outlet.send(_failed(0, InternalError(why)))
         return None
-    outlet.send(
-        messages.Ready(
-            version=engine.version,
-            features=tuple(engine.features),
-            context_tokens=engine.context_tokens,
-        )
-    )
     return engine
 
 
-def work(pipe: socket.socket) -> None:
-    """Serve the other end of `pipe` until it closes."""
-    outlet = Outlet(pipe)
+def _ready(engine: Engine) -> messages.Ready:
+    return messages.Ready(
+        version=engine.version,
+        features=tuple(engine.features),
+        context_tokens=engine.context_tokens,
+    )
+
+
+def _read(pipe: socket.socket, loads: queue.SimpleQueue[messages.Load | None], desk: Desk) -> None:
+    """Hand out frames until the other end closes; then end the process."""
     reader = FrameReader(messages.ToWorker)
-    engine: Engine | None = None
-    desk: Desk | None = None
-    while data := pipe.recv(_RECEIVE_BYTES):
-        for frame in reader.feed(data):
-            if isinstance(frame, messages.Load):
-                engine = _load(frame, outlet)
-                if engine is None:
-                    return
-                desk = Desk(engine, outlet, frame.options.parallel)
-            elif desk is not None:
-                desk.take(frame)
-    if engine is not None:
-        engine.close()
+    # A stream that is not ours ends the process as well: there is nobody to tell.
+    with contextlib.suppress(OSError, ValueError):
+        while data := pipe.recv(_RECEIVE_BYTES):
+            for frame in reader.feed(data):
+                if isinstance(frame, messages.Load):
+                    loads.put(frame)
+                else:
+                    desk.take(frame)
+    _end_soon()
+    loads.put(None)
+    desk.cancel_all()
+    desk.ended.set()
+
+
+def _end_soon() -> None:
+    """End the process, also when an engine is deep in native code and does not listen."""
+    timer = threading.Timer(_GRACE_SECONDS, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
+
+
+def work(pipe: socket.socket) -> None:
+    """Serve the other end of `pipe` until it closes.
+
+    The engine is loaded in the main thread: a child of the engine dies with the thread that
+    started it. Frames are read in another, so that the end is noticed while loading too.
+    """
+    outlet = Outlet(pipe)
+    desk = Desk(outlet)
+    loads: queue.SimpleQueue[messages.Load | None] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(pipe, loads, desk), name="reader", daemon=True).start()
+    frame = loads.get()
+    engine = None if frame is None else _load(frame, outlet)
+    if frame is None or engine is None:
+        return
+    desk.open(engine, frame.options.parallel)
+    outlet.send(_ready(engine))
+    desk.ended.wait()
+    _end_soon()
+    engine.close()
 
 
 def _die_with_parent() -> None:
