@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
@@ -46,7 +47,7 @@ class Worker:
     """A running worker. Make one with `start_worker`."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, pipe: _Pipe, ready: messages.Ready
+        self, process: subprocess.Popen[bytes], pipe: _Pipe, ready: messages.Ready
     ) -> None:
         self._process = process
         self._pipe = pipe
@@ -136,26 +137,14 @@ async def start_worker(load: messages.Load, *, log_path: Path, timeout_seconds: 
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     try:
-        with _open_private(log_path) as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "dimora.runtime.worker",
-                str(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(theirs.fileno(),),
-                env=_worker_environment(os.environ),
-                start_new_session=True,
-            )
+        process = _spawn(theirs, log_path)
     except BaseException:
         ours.close()
         raise
     finally:
         theirs.close()
     loop = asyncio.get_running_loop()
-    _, pipe = await loop.create_connection(_Pipe, sock=ours)
+    _, pipe = await loop.create_unix_connection(_Pipe, sock=ours)
     try:
         request = pipe.open_request(0)
         pipe.send(load)
@@ -175,6 +164,21 @@ async def start_worker(load: messages.Load, *, log_path: Path, timeout_seconds: 
         raise
 
 
+def _spawn(pipe: socket.socket, log_path: Path) -> subprocess.Popen[bytes]:
+    """Start the process. Not through the event loop: uvloop does not hand down descriptors, and
+    a child that dies with its parent dies with the very thread that started it."""
+    with _open_private(log_path) as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "dimora.runtime.worker", str(pipe.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(pipe.fileno(),),
+            env=_worker_environment(os.environ),
+            start_new_session=True,
+        )
+
+
 def _open_private(path: Path) -> BinaryIO:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
@@ -185,15 +189,12 @@ def _worker_environment(ours: Mapping[str, str]) -> dict[str, str]:
     return kept | {"OPENVINO_TELEMETRY_OPT_OUT": "1", "PYTHONUNBUFFERED": "1"}
 
 
-async def _reap(process: asyncio.subprocess.Process) -> None:
-    try:
-        await asyncio.wait_for(process.wait(), _GRACE_SECONDS)
-    except TimeoutError:
-        _signal_family(process.pid)
-        await process.wait()
-    else:
-        # The worker is gone; an engine's own child must not outlive it.
-        _signal_family(process.pid)
+async def _reap(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        await asyncio.to_thread(process.wait, _GRACE_SECONDS)
+    # An engine's own child must not outlive its worker, nor a worker its time.
+    _signal_family(process.pid)
+    await asyncio.to_thread(process.wait)
 
 
 def _signal_family(leader: int) -> None:
