@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar, cast
 
 import psutil
 
@@ -165,8 +165,8 @@ async def start_worker(load: messages.Load, *, log_path: Path, timeout_seconds: 
 
 
 def _spawn(pipe: socket.socket, log_path: Path) -> subprocess.Popen[bytes]:
-    """Start the process. Not through the event loop: uvloop does not hand down descriptors, and
-    a child that dies with its parent dies with the very thread that started it."""
+    """Start the process, from the main thread: a child that is to die with its parent dies with
+    the very thread that started it."""
     with _open_private(log_path) as log:
         return subprocess.Popen(
             [sys.executable, "-m", "dimora.runtime.worker", str(pipe.fileno())],
@@ -231,8 +231,8 @@ class _Pipe(asyncio.Protocol):
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
+        # Not checked by type: the transports of uvloop are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         try:
