@@ -15,7 +15,14 @@ from typing import Any
 
 from dimora.core.errors import UnsupportedFeature
 from dimora.engines._digits import INTEGER, NUMBER, numbers_between
-from dimora.engines._letters import char_class, character, complement, literal
+from dimora.engines._letters import (
+    NOT_PLAIN,
+    char_class,
+    character,
+    complement,
+    literal,
+    subtract,
+)
 from dimora.engines._patterns import UnknownPattern, pattern_grammar
 
 Schema = dict[str, Any]
@@ -23,14 +30,9 @@ Schema = dict[str, Any]
 _SPACE = '(" " | "\\n" [ \\t]{0,16})?'
 # Engines limit how often one thing is repeated; longer runs are made of shorter ones.
 _RUN = 1000
-_ANY = (
-    "object",
-    "array",
-    "string",
-    "number",
-    "boolean",
-    "null",
-)
+_SHORT_RUN = 50
+_ANY = ("object", "array", "string", "number", "boolean", "null")
+_CONTROLS = [(0x00, 0x1F), (0x7F, 0x9F)]
 _FORMATS = {
     "date": "date",
     "time": "time",
@@ -42,8 +44,7 @@ _BASE = {
     "hex": "[0-9a-fA-F]",
     # No escape makes half of a surrogate pair: that would be no text.
     "char": (
-        character(complement([(0x7F, 0x9F)]))
-        + ' | "\\\\u" ([0-9a-cA-CefEF] hex{3} | [dD] [0-7] hex{2})'
+        character(complement(_CONTROLS)) + ' | "\\\\u" ([0-9a-cA-CefEF] hex{3} | [dD] [0-7] hex{2})'
     ),
     "string": '"\\"" char* "\\""',
     "integer": INTEGER,
@@ -55,8 +56,10 @@ _BASE = {
     "pair": 'string ":" ws value ws',
     "array": '"[" ws (value ws ("," ws value ws)*)? "]"',
     "date": (
-        '[0-9]{4} "-" ("0" [1-9] | "1" [0-2]) "-" ("0" [1-9] | "1" [0-9] | "2" [0-8])'
+        '[0-9]{4} "-" (("0" [1-9] | "1" [0-2]) "-" day28'
+        ' | ("0" [13-9] | "1" [0-2]) ("-29" | "-30") | ("0" [13578] | "1" [02]) "-31")'
     ),
+    "day28": '"0" [1-9] | "1" [0-9] | "2" [0-8]',
     "time": (
         '("0" [0-9] | "1" [0-9] | "2" [0-3]) ":" [0-5] [0-9] ":" [0-5] [0-9] ("." [0-9]{1,6})?'
         ' ("Z" | [-+] ("0" [0-9] | "1" [0-3]) ":" [0-5] [0-9])'
@@ -209,7 +212,10 @@ class _Writer:
             long = self._rule(f"{name}{{{_RUN}}}")
             parts.append(f"{long}{{0,{more // _RUN - 1}}} {name}{{0,{_RUN - 1}}}")
             more = more % _RUN + 1
-        return " ".join([*parts, f"{name}{{0,{more}}}"] if more else parts)
+        if more:
+            parts.append(f"{name}{{0,{more}}}")
+        # A rule of its own counts as one where an engine adds up what is repeated.
+        return self._rule(" ".join(parts)) if most > _SHORT_RUN else " ".join(parts)
 
     def _exactly(self, name: str, count: int) -> list[str]:
         parts = []
@@ -258,10 +264,10 @@ class _Writer:
         return self._rule(f'"\\"" {self._apart_from(tree)} "\\""')
 
     def _apart_from(self, tree: dict[str, Any]) -> str:
-        plain = character_class_of(complement([(0, 0x1F), (0x7F, 0x9F)]))
+        plain = _plain_class(complement(_CONTROLS))
         letters = [ord(c) for c in tree if c]
-        others = complement([(0, 0x1F), (0x7F, 0x9F), *((c, c) for c in letters)])
-        choices = [f"{character_class_of(others)} {plain}*"]
+        others = complement([*_CONTROLS, *((c, c) for c in letters)])
+        choices = [f"{_plain_class(others)} {plain}*"]
         choices += [
             f"{literal(chr(c))} {self._rule(self._apart_from(tree[chr(c)]))}"
             for c in letters
@@ -272,11 +278,9 @@ class _Writer:
         return f"({' | '.join(choices)})"
 
 
-def character_class_of(ranges: list[tuple[int, int]]) -> str:
+def _plain_class(ranges: list[tuple[int, int]]) -> str:
     """Characters that stand in a JSON string as they are."""
-    from dimora.engines._letters import subtract
-
-    return char_class(subtract(ranges, [(0x22, 0x22), (0x5C, 0x5C), (0xD800, 0xDFFF)]))
+    return char_class(subtract(ranges, NOT_PLAIN))
 
 
 def _value(value: Any) -> str:

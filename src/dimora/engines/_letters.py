@@ -13,7 +13,7 @@ _LAST = 0x10FFFF
 # What JSON wants escaped in a string, as far as it has a short form.
 _SHORT = {0x22: '"', 0x5C: "\\", 0x08: "b", 0x0C: "f", 0x0A: "n", 0x0D: "r", 0x09: "t"}
 # Characters that cannot stand in a JSON string as they are; lone surrogates are no text at all.
-_NOT_PLAIN = ((0x00, 0x1F), (0x22, 0x22), (0x5C, 0x5C), (0xD800, 0xDFFF))
+NOT_PLAIN = ((0x00, 0x1F), (0x22, 0x22), (0x5C, 0x5C), (0xD800, 0xDFFF))
 
 
 def literal(text: str) -> str:
@@ -27,7 +27,7 @@ def character(ranges: Iterable[Range]) -> str:
     Raises ValueError when there is no such character.
     """
     wanted = list(ranges)
-    plain = subtract(wanted, _NOT_PLAIN)
+    plain = subtract(wanted, NOT_PLAIN)
     short = [sign for code, sign in _SHORT.items() if _has(wanted, code)]
     choices = [char_class(plain)] if plain else []
     if len(short) == 1:
@@ -73,7 +73,10 @@ def _has(ranges: Iterable[Range], code: int) -> bool:
 
 
 def _escaped(code: int) -> str:
-    """A code point inside quotes or brackets; only letters and digits stand for themselves."""
-    if code < 0x80:
-        return chr(code) if chr(code).isalnum() else f"\\x{code:02X}"
+    """A code point inside quotes or brackets; only letters and digits stand for themselves.
+
+    The short form with two digits is not safe: one of the readers takes more digits if it can.
+    """
+    if code < 0x80 and chr(code).isalnum():
+        return chr(code)
     return f"\\u{code:04X}" if code <= 0xFFFF else f"\\U{code:08X}"

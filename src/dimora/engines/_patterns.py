@@ -104,7 +104,11 @@ class _Reader:
         ranges: list[Range] = []
         while self._peek() != "]":
             low = self._class_member()
-            if len(low) == 1 and self._peek() == "-" and self._text[self._at + 1] != "]":
+            if (
+                len(low) == 1
+                and self._peek() == "-"
+                and self._text[self._at : self._at + 2] not in ("-]", "-")
+            ):
                 self._at += 1
                 high = self._class_member()
                 if len(high) != 1 or high[0][1] < low[0][0]:

@@ -34,6 +34,7 @@ from dimora.core.errors import (
     PromptTooLong,
     WorkerDied,
 )
+from dimora.engines._grammar import schema_grammar
 from dimora.engines.base import Cancellation, EngineSettings, ModelFiles, Offer
 from dimora.prompts.prompt import Prompt
 from dimora.tasks.base import Embedded, Feature, Finish, Model, Token, TopToken
@@ -388,7 +389,7 @@ def _completion(prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
         # The token's own probability comes only where alternatives are asked for.
         body["n_probs"] = max(sampling.logprobs, 1)
     if prompt.json_schema is not None:
-        body["json_schema"] = prompt.json_schema
+        body["grammar"] = schema_grammar(prompt.json_schema)
     return body
 
 

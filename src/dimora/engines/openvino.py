@@ -6,7 +6,6 @@ the driver, since the pipeline is not for several threads; each request reads it
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 import queue
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dimora.core.errors import BadRequest, InternalError, InvalidModel, PromptTooLong
+from dimora.engines._grammar import schema_grammar
 from dimora.engines._stops import StopFilter
 from dimora.engines.base import Cancellation, EngineSettings, ModelFiles, Offer
 from dimora.prompts.prompt import Prompt
@@ -36,8 +36,6 @@ _TENSOR_TYPES = frozenset({"F32", "F16", "Q4_0", "Q4_1", "Q4_K", "Q6_K", "Q8_0"}
 # What it reads as it is. Of the others it rounds block minima to whole zero points, and the first
 # greedy word of SmolLM2 in Q4_1 changes in 9 of 20 prompts (in none with Q8_0 or F16).
 _EXACT_TYPES = frozenset({"F32", "F16", "Q8_0"})
-# A weak model held to JSON may write white space without end, which the grammar allows.
-_BLANKS_AT_MOST = 60
 _KV_BLOCK_TOKENS = 32
 # A step reads at most so many prompt tokens: short enough to cancel, long enough to be fast.
 _STEP_TOKENS = 256
@@ -234,7 +232,6 @@ class OpenVino:
             raise PromptTooLong("the prompt is longer than the context window of the engine")
         limit = min(sampling.num_predict, room) if sampling.num_predict >= 0 else room
         reading = _Reading(self._tokenizer, StopFilter(sampling.stop), sampling.logprobs)
-        reading.watch_blanks = prompt.json_schema is not None
         if limit == 0:
             yield Finish(reason="length", prompt_tokens=len(tokens))
             return
@@ -312,7 +309,7 @@ class OpenVino:
             config.logprobs = 1
         if prompt.json_schema is not None:
             config.structured_output_config = openvino_genai.StructuredOutputConfig(
-                json_schema=json.dumps(prompt.json_schema)
+                grammar=schema_grammar(prompt.json_schema)
             )
         return config
 
@@ -329,8 +326,6 @@ class _Reading:
         # tokenizer may treat the first token of a text differently from the same in the middle.
         self._from = 0
         self._told = 0
-        self._blanks = 0
-        self.watch_blanks = False
         self.count = 0
         self.ended = ""
 
@@ -340,8 +335,6 @@ class _Reading:
             self._ids.append(id_)
             self.count += 1
             text = self._stops.feed(self._new_text(final=False))
-            if self.watch_blanks:
-                self._watch(text)
             logprob = min(0.0, float(logprobs[at])) if at < len(logprobs) else None
             yield Token(int(id_), text, logprob)
             if self._stops.matched:
@@ -352,16 +345,6 @@ class _Reading:
             rest = self._stops.feed(self._new_text(final=True)) + self._stops.finish()
             if rest:
                 yield Token(-1, rest)
-
-    def _watch(self, text: str) -> None:
-        """Raises InternalError when the model got lost in white space."""
-        self._blanks = 0 if text.strip() else self._blanks + len(text)
-        if self._blanks > _BLANKS_AT_MOST:
-            raise InternalError(
-                "the model wrote white space without end where JSON belongs",
-                hint="ask again in other words, or choose the engine llama_cpp",
-                code="json_stuck",
-            )
 
     def _new_text(self, *, final: bool) -> str:
         """What the newest ids add; empty while they end within a character."""

@@ -33,8 +33,6 @@ _QUICK_THREADS = 4
 _SPARE_THREADS = 4
 # How long an engine may take to put its things away before the process ends without that.
 _GRACE_SECONDS = 1.0
-# How long an engine may take to close before the process ends all the same.
-_CLOSE_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 
 
