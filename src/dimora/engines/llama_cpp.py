@@ -46,6 +46,11 @@ _SOCKET_PATH_LIMIT = 107
 _PROMPT_CACHE_MIB = 256
 _EMBED_BATCH = 32
 _SAMPLERS = ("penalties", "top_k", "typ_p", "top_p", "min_p", "temperature")
+# Marks that some models have as control tokens, which the server would leave out of the text.
+_MARKS: tuple[str, ...] = (
+    *("[TOOL_CALLS]", "[ARGS]", "<|python_tag|>", "<tool_call>", "</tool_call>"),
+    *("<think>", "</think>", "[THINK]", "[/THINK]", "<|START_THINKING|>", "<|END_THINKING|>"),
+)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -370,6 +375,7 @@ def _completion(prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
         "stream": True,
         "return_tokens": True,
         "cache_prompt": True,
+        "preserved_tokens": list(_MARKS),
         "samplers": list(_SAMPLERS),
         "seed": sampling.seed,
         "n_keep": sampling.num_keep,

@@ -18,9 +18,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dimora.core.errors import BadRequest, InternalError, InvalidModel, PromptTooLong
+from dimora.core.errors import (
+    BadRequest,
+    InternalError,
+    InvalidModel,
+    PromptTooLong,
+    UnsupportedFeature,
+    WorkerDied,
+)
 from dimora.engines._grammar import schema_grammar
 from dimora.engines._stops import StopFilter
+from dimora.engines._text_cuts import cut_text
 from dimora.engines.base import Cancellation, EngineSettings, ModelFiles, Offer
 from dimora.prompts.prompt import Prompt
 from dimora.tasks.base import Embedded, Feature, Finish, Model, Token
@@ -36,6 +44,11 @@ _TENSOR_TYPES = frozenset({"F32", "F16", "Q4_0", "Q4_1", "Q4_K", "Q6_K", "Q8_0"}
 # What it reads as it is. Of the others it rounds block minima to whole zero points, and the first
 # greedy word of SmolLM2 in Q4_1 changes in 9 of 20 prompts (in none with Q8_0 or F16).
 _EXACT_TYPES = frozenset({"F32", "F16", "Q8_0"})
+# Its GGUF tokenizer knows how these split words; it takes any other for one of them, silently.
+_TOKENIZERS = ("llama-bpe", "qwen2", "smollm")
+# It drops the beginning of a text of more than 8192 tokens, silently. No token is shorter than a
+# byte and no character longer than four: pieces of this length are always read whole.
+_PIECE_CHARACTERS = 2000
 _KV_BLOCK_TOKENS = 32
 # A step reads at most so many prompt tokens: short enough to cancel, long enough to be fast.
 _STEP_TOKENS = 256
@@ -61,6 +74,9 @@ def refuses(model: Model) -> str:
         return "it does not load embedding models from GGUF"
     if model.architecture not in _ARCHITECTURES:
         return f"it knows {', '.join(_ARCHITECTURES)} and not {model.architecture}"
+    splits_words_like = model.metadata.get("tokenizer.ggml.pre", "")
+    if model.metadata.get("tokenizer.ggml.model") != "gpt2" or splits_words_like not in _TOKENIZERS:
+        return "it does not know the tokenizer of this model"
     unknown = sorted(set(model.tensor_types) - _TENSOR_TYPES)
     return f"it cannot read tensors of type {', '.join(unknown)}" if unknown else ""
 
@@ -105,7 +121,7 @@ def load(
         ) from None
     finally:
         named.unlink()
-    return OpenVino(pipeline, options)
+    return OpenVino(pipeline, model, options)
 
 
 class _Ask:
@@ -150,7 +166,9 @@ class _Driver(threading.Thread):
                 if self._pipeline.has_non_finished_requests():
                     self._pipeline.step()
             except RuntimeError:
+                # It stays in the middle of its step, and every later step would fail too.
                 self._fail_all()
+                return
             self._deliver()
 
     def _take(self) -> bool:
@@ -198,7 +216,7 @@ class _Driver(threading.Thread):
 
     def _fail_all(self) -> None:
         for ask, handle in self._active.items():
-            ask.outbox.put(InternalError("the engine failed"))
+            ask.outbox.put(WorkerDied("the engine failed", hint="ask again"))
             handle.cancel()
         self._active.clear()
 
@@ -213,11 +231,15 @@ class OpenVino:
     features: frozenset[Feature] = frozenset({"generate", "json_schema", "logprobs"})
 
     def __init__(
-        self, pipeline: openvino_genai.ContinuousBatchingPipeline, options: LoadOptions
+        self,
+        pipeline: openvino_genai.ContinuousBatchingPipeline,
+        model: Model,
+        options: LoadOptions,
     ) -> None:
         self.version = version("openvino-genai")
         self.context_tokens = options.num_ctx
         self._tokenizer = pipeline.get_tokenizer()
+        self._bos_ids = _bos_ids(model)
         self._stop_ids = self._find_stop_ids(pipeline)
         self._driver = _Driver(pipeline)
         self._driver.start()
@@ -231,7 +253,8 @@ class OpenVino:
         if room < 1:
             raise PromptTooLong("the prompt is longer than the context window of the engine")
         limit = min(sampling.num_predict, room) if sampling.num_predict >= 0 else room
-        reading = _Reading(self._tokenizer, StopFilter(sampling.stop), sampling.logprobs)
+        stops = StopFilter(sampling.stop)
+        reading = _Reading(self._tokenizer, self._stop_ids, stops, sampling.logprobs)
         if limit == 0:
             yield Finish(reason="length", prompt_tokens=len(tokens))
             return
@@ -264,11 +287,14 @@ class OpenVino:
         )
 
     def embed(self, texts: Sequence[str], cancel: Cancellation) -> Embedded:
-        raise BadRequest("this engine does not embed")
+        raise UnsupportedFeature("this engine does not embed")
 
     def tokenize(self, text: str, add_special: bool) -> list[int]:
-        encoded = self._tokenizer.encode(text, add_special_tokens=add_special)
-        return [int(t) for t in encoded.input_ids.data[0]]
+        tokens = list(self._bos_ids) if add_special else []
+        for piece in cut_text(text, _PIECE_CHARACTERS):
+            encoded = self._tokenizer.encode(piece, add_special_tokens=False)
+            tokens += encoded.input_ids.data[0].tolist()
+        return tokens
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
@@ -317,8 +343,11 @@ class OpenVino:
 class _Reading:
     """From the ids of one answer to Tokens with whole characters, and where it ends."""
 
-    def __init__(self, tokenizer: Any, stops: StopFilter, logprobs: int | None) -> None:
+    def __init__(
+        self, tokenizer: Any, ends: set[int], stops: StopFilter, logprobs: int | None
+    ) -> None:
         self._tokenizer = tokenizer
+        self._ends = ends
         self._stops = stops
         self._logprobs = logprobs
         self._ids: list[int] = []
@@ -332,8 +361,10 @@ class _Reading:
     def read(self, news: _News) -> Iterator[Token]:
         logprobs = list(news.logprobs) if self._logprobs is not None else []
         for at, id_ in enumerate(news.ids):
-            self._ids.append(id_)
             self.count += 1
+            if id_ in self._ends:
+                continue
+            self._ids.append(id_)
             text = self._stops.feed(self._new_text(final=False))
             logprob = min(0.0, float(logprobs[at])) if at < len(logprobs) else None
             yield Token(int(id_), text, logprob)
@@ -356,4 +387,15 @@ class _Reading:
         return text[len(told) :]
 
     def _decode(self, ids: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(list(ids))) if ids else ""
+        # Marks such as <tool_call> count as special here, and are wanted.
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False)) if ids else ""
+
+
+def _bos_ids(model: Model) -> list[int]:
+    """The token every prompt begins with, where the model's file asks for one."""
+    wanted = model.metadata.get("tokenizer.ggml.add_bos_token")
+    if wanted is None:
+        # llama.cpp's default for the tokenizers this engine knows.
+        wanted = model.metadata.get("tokenizer.ggml.pre") == "llama-bpe"
+    bos = model.metadata.get("tokenizer.ggml.bos_token_id")
+    return [int(bos)] if wanted and bos is not None else []

@@ -5,12 +5,13 @@ It holds the rooms together, and nothing outside it: two houses may live in one 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from dimora import engines, tasks
-from dimora.core.errors import BadRequest, DimoraError
+from dimora.core.errors import BadRequest, DimoraError, NotFound
 from dimora.core.settings import Settings
 from dimora.core.types import (
     Done,
@@ -50,6 +51,11 @@ class House:
     async def start(self) -> None:
         """Raises DimoraError when the house could not keep its promises."""
         self.audit.check()
+
+    async def tidy(self) -> None:
+        """Remove files no model needs, such as a pull that was given up; for servers, at start."""
+        if not self.settings.no_prune:
+            await asyncio.to_thread(self.models.sweep)
 
     async def close(self) -> None:
         """End all workers; safe to call twice."""
@@ -202,6 +208,8 @@ class ModelsFor:
         return model
 
     async def pull(self, name: str, *, insecure: bool = False) -> AsyncIterator[Progress]:
+        if is_file_name(name) and self._rooms.principal.proof != "terminal":
+            raise NotFound("pull model manifest: file does not exist", code="model_not_found")
         async for progress in self._store.pull(name, insecure=insecure):
             yield progress
 

@@ -156,6 +156,7 @@ async def _serve(
     logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
     try:
         await house.start()
+        await house.tidy()
         await server.serve(sockets=[listener])
         if cut_off := list(server.server_state.tasks):
             # They write their last words before the house goes.

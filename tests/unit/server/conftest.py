@@ -53,6 +53,9 @@ class SmallHouse:
     async def start(self) -> None:
         self.lives.append("start")
 
+    async def tidy(self) -> None:
+        self.lives.append("tidy")
+
     async def close(self) -> None:
         self.lives.append("close")
 
