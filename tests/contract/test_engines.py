@@ -101,6 +101,11 @@ def test_tokens_go_there_and_back(loaded, text):
     assert loaded.detokenize(tokens) == text
 
 
+def test_nothing_of_a_long_text_is_lost(loaded):
+    text = "hello there " * 6000
+    assert loaded.detokenize(loaded.tokenize(text)) == text
+
+
 def test_a_special_token_in_the_text_is_one_token(real):
     assert len(real.tokenize("<|im_end|>")) == 1
 
@@ -200,6 +205,7 @@ SCHEMAS = {
         "required": ["name", "age"],
         "additionalProperties": False,
     },
+    "limits": {"type": "number", "minimum": 5, "maximum": 7.5},
     "enumeration": {"enum": ["red", "green", "blue"]},
     "array": {
         "type": "array",
@@ -233,23 +239,14 @@ SCHEMAS = {
 def test_a_json_schema_is_obeyed(loaded, name, temperature):
     prompt = Prompt(text="Answer as JSON: ", json_schema=SCHEMAS[name])
     sampling = Sampling(temperature=temperature, seed=5, num_predict=150)
-    try:
-        text, _, finish = loaded.generate(prompt, sampling)
-    except WorkerFailed as failed:
-        # A weak model may get lost in white space; that must be said, and not run to the limit.
-        assert failed.frame.code == "json_stuck"
-        return
+    text, _, finish = loaded.generate(prompt, sampling)
     assert finish.reason == "stop"
     assert violation(text, SCHEMAS[name]) == ""
 
 
 def test_any_object_is_an_object(loaded):
     prompt = Prompt(text="One short JSON object:", json_schema={"type": "object"})
-    try:
-        text, _, finish = loaded.generate(prompt, Sampling(temperature=0, num_predict=200))
-    except WorkerFailed as failed:
-        assert failed.frame.code == "json_stuck"
-        return
+    text, _, finish = loaded.generate(prompt, Sampling(temperature=0, num_predict=200))
     if finish.reason == "stop":
         assert isinstance(json.loads(text), dict)
     else:
