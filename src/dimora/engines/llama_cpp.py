@@ -375,6 +375,9 @@ def _completion(prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
         "stream": True,
         "return_tokens": True,
         "cache_prompt": True,
+        # News of every batch that was read: while it writes nothing, the server looks only once a
+        # second whether anybody is still there.
+        "return_progress": True,
         "preserved_tokens": list(_MARKS),
         "samplers": list(_SAMPLERS),
         "seed": sampling.seed,
