@@ -414,6 +414,7 @@ class _Chunk(msgspec.Struct):
     timings: dict[str, Any] = {}
     completion_probabilities: list[dict[str, Any]] = []
     error: dict[str, Any] | None = None
+    prompt_progress: dict[str, Any] | None = None
 
 
 _chunk_decoder = msgspec.json.Decoder(_Chunk)
@@ -431,7 +432,8 @@ def _read_stream(
         chunk = _chunk_decoder.decode(line[6:])
         if chunk.error is not None:
             raise _refusal(int(chunk.error.get("code", 500)), line[6:])
-        if chunk.content or chunk.tokens:
+        # News of the reading carries a token that nobody wrote.
+        if chunk.prompt_progress is None and (chunk.content or chunk.tokens):
             yield from _tokens_of(chunk, logprobs)
         if chunk.stop:
             ended = True
