@@ -159,6 +159,7 @@ class _BuiltIn:
         if options.use_mmap is False:
             params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
         self.version = version("xllamacpp")
+        self._address = setup.address
         try:
             self._server = xllamacpp.Server(params)
         except (RuntimeError, ValueError):
@@ -168,7 +169,8 @@ class _BuiltIn:
         """It lives as long as this process."""
 
     def close(self) -> None:
-        del self._server
+        """Its memory goes with the process: freeing it waits for the batch that is computed."""
+        Path(self._address).unlink(missing_ok=True)
 
 
 class _Executable:

@@ -190,6 +190,9 @@ def _end_soon() -> None:
     timer = threading.Timer(_GRACE_SECONDS, os._exit, (0,))
     timer.daemon = True
     timer.start()
+    # Native code that waits while it holds Python's lock stops that thread too, but not the kernel.
+    if sys.platform != "win32":
+        signal.setitimer(signal.ITIMER_REAL, 2 * _GRACE_SECONDS)
 
 
 def work(pipe: socket.socket) -> None:
