@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import environment, free_port
@@ -45,7 +49,9 @@ def test_start_chat_and_idle_open_no_connection_to_the_outside(strace, home, tmp
         _chat(port)
         time.sleep(3)
     finally:
-        process.terminate()
+        # strace ends when the program it watches does.
+        for child in psutil.Process(process.pid).children():
+            child.terminate()
         process.wait(30)
     calls = trace.read_text().splitlines()
     internet = [c for c in calls if "AF_INET" in c]
@@ -75,17 +81,15 @@ def _chat(port: int) -> None:
 
 
 def test_no_engine_opens_a_port_and_its_socket_is_private(make_server):
-    import json
-    import stat
-
-    import psutil
-
     server = make_server(DIMORA_ENGINE="llama_cpp")
     body = json.dumps({"model": MODEL, "prompt": "x", "stream": False}).encode()
     urllib.request.urlopen(f"{server.url}/api/generate", body, timeout=60).read()
     family = psutil.Process(server.process.pid).children(recursive=True)
     assert family
     assert [c for p in family for c in p.net_connections(kind="inet")] == []
-    scratch = [d for d in (server.home / "run").iterdir() if d.is_dir()]
-    assert scratch
-    assert all(stat.S_IMODE(d.stat().st_mode) == 0o700 for d in scratch)
+    sockets = {
+        c.laddr for p in family for c in p.net_connections(kind="unix") if c.laddr.endswith(".sock")
+    }
+    assert sockets
+    for path in sockets:
+        assert stat.S_IMODE(Path(path).parent.stat().st_mode) == 0o700

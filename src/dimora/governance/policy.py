@@ -22,6 +22,6 @@ def check(principal: Principal, right: Right) -> None:
     """Raises Forbidden when none of the principal's roles grants the right."""
     if not any(right in GRANTS.get(role, frozenset()) for role in principal.roles):
         raise Forbidden(
-            f"the role {', '.join(principal.roles) or 'none'} may not do this",
-            hint=f"it needs the right to {right}; the owner grants roles in the settings",
+            f"the role {', '.join(principal.roles) or 'none'} has no right to {right}",
+            hint="the owner grants roles in the settings",
         )

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 from dimora import engines, tasks
@@ -207,11 +208,13 @@ class ModelsFor:
         self._rooms.found = model.name
         return model
 
-    async def pull(self, name: str, *, insecure: bool = False) -> AsyncIterator[Progress]:
+    async def pull(self, name: str, *, insecure: bool = False) -> AsyncGenerator[Progress, None]:
         if is_file_name(name) and self._rooms.principal.proof != "terminal":
             raise NotFound("pull model manifest: file does not exist", code="model_not_found")
-        async for progress in self._store.pull(name, insecure=insecure):
-            yield progress
+        steps = self._store.pull(name, insecure=insecure)
+        async with aclosing(steps):
+            async for progress in steps:
+                yield progress
 
     def copy(self, source: str, destination: str) -> None:
         self._store.copy(source, destination)

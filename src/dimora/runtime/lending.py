@@ -11,7 +11,7 @@ import itertools
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -355,7 +355,7 @@ class LentModel:
         self.load_seconds = load_seconds
         self._worker = loaded.worker
 
-    def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncIterator[Token | Finish]:
+    def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Token | Finish, None]:
         return self._worker.generate(prompt, sampling)
 
     async def embed(self, texts: Sequence[str]) -> Embedded:

@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
@@ -60,7 +60,9 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid
 
-    async def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncIterator[Token | Finish]:
+    async def generate(
+        self, prompt: Prompt, sampling: Sampling
+    ) -> AsyncGenerator[Token | Finish, None]:
         """Tokens, then one Finish. Closing it early tells the worker to stop.
 
         Raises DimoraError as the worker told it, WorkerDied when it is gone.

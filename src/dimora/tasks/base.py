@@ -5,7 +5,7 @@ These are Protocols and plain values; `models` and `runtime` make them real.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -114,7 +114,7 @@ class Models(Protocol):
     def find(self, name: str) -> Model:
         """Raises NotFound, or InvalidModel when the file is broken."""
 
-    def pull(self, name: str, *, insecure: bool = False) -> AsyncIterator[Progress]:
+    def pull(self, name: str, *, insecure: bool = False) -> AsyncGenerator[Progress, None]:
         """Fetch a model into the store; atomic, resumes what an earlier pull left."""
 
     def copy(self, source: str, destination: str) -> None:
@@ -201,7 +201,7 @@ class Loan(Protocol):
     load_seconds: float
     queue_seconds: float
 
-    def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncIterator[Token | Finish]:
+    def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Token | Finish, None]:
         """Tokens, then one Finish. Closing the iterator stops the engine."""
 
     async def embed(self, texts: Sequence[str]) -> Embedded: ...

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Literal
 
 from dimora.core.errors import BadRequest
@@ -60,8 +61,9 @@ async def run(request: Chat, rooms: Rooms) -> AsyncIterator[Event]:
             steps = write_constrained(writer, conversation.rendered, options, request)
         else:
             steps = _write_free(writer, conversation, options, request)
-        async for event in steps:
-            yield event
+        async with aclosing(steps):
+            async for event in steps:
+                yield event
         yield writer.done()
 
 
@@ -82,9 +84,9 @@ def _check(request: Chat, model: Model) -> None:
         check_schema(request.json_schema)
 
 
-async def _write_free(
+def _write_free(
     writer: Writer, conversation: Conversation, options: Options, request: Chat
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     rendered = conversation.rendered
     names = frozenset(t.name for t in request.tools) if request.tool_choice != "none" else None
     reader = AnswerReader(
@@ -94,13 +96,12 @@ async def _write_free(
         tool_names=names or frozenset(),
     )
     prompt = Prompt(text=rendered.text)
-    async for event in writer.write(prompt, sampling_of(options, request), reader):
-        yield event
+    return writer.write(prompt, sampling_of(options, request), reader)
 
 
 async def _write_forced_call(
     writer: Writer, conversation: Conversation, options: Options, request: Chat
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """One call, which the grammar leaves no way around."""
     rendered = conversation.rendered
     name = request.tool_name if request.tool_choice == "named" else ""
@@ -108,9 +109,11 @@ async def _write_forced_call(
     text = close_thought(rendered) + forced.prefill
     prompt = Prompt(text=text, json_schema=forced.json_schema)
     answer = ""
-    async for event in writer.write(prompt, sampling_of(options, request), plain_reader()):
-        if isinstance(event, TextPiece):
-            answer += event.text
+    steps = writer.write(prompt, sampling_of(options, request), plain_reader())
+    async with aclosing(steps):
+        async for event in steps:
+            if isinstance(event, TextPiece):
+                answer += event.text
     if writer.reason == "length":
         raise BadRequest(
             "the tool call was cut by the length limit",

@@ -5,7 +5,8 @@ Shared by chat and generate. Not a task itself.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import msgspec
 
@@ -33,26 +34,30 @@ def close_thought(rendered: RenderedChat, thought: str = "") -> str:
 
 async def write_constrained(
     writer: Writer, rendered: RenderedChat, options: Options, request: GenerationRequest
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """A thought first, unconstrained, where the model thinks; then text the grammar holds."""
     sampling = sampling_of(options, request)
     thought = ""
     if rendered.thinking is not None and request.think is not False:
-        async for event in _write_thought(writer, rendered, options, request):
-            yield event
-            thought += getattr(event, "text", "")
+        thinking = _write_thought(writer, rendered, options, request)
+        async with aclosing(thinking):
+            async for event in thinking:
+                yield event
+                thought += getattr(event, "text", "")
         if writer.reason == "length":
             writer.check_schema()
             return
     prompt = Prompt(text=close_thought(rendered, thought), json_schema=request.json_schema)
-    async for event in writer.write(prompt, sampling, plain_reader()):
-        yield event
+    steps = writer.write(prompt, sampling, plain_reader())
+    async with aclosing(steps):
+        async for event in steps:
+            yield event
     writer.check_schema()
 
 
 async def _write_thought(
     writer: Writer, rendered: RenderedChat, options: Options, request: GenerationRequest
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """The thought alone; nothing when the model begins to answer without one."""
     if rendered.thinking is None:
         return
@@ -66,11 +71,9 @@ async def _write_thought(
         tool_names=frozenset(),
     )
     stream = writer.write(Prompt(text=rendered.text), sampling, reader)
-    try:
+    async with aclosing(stream):
         async for event in stream:
             if isinstance(event, TextPiece):
                 writer.text = ""
                 return
             yield event
-    finally:
-        await stream.aclose()  # type: ignore[attr-defined]

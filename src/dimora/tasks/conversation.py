@@ -17,6 +17,7 @@ from dimora.tasks.base import Loan, Model
 from dimora.tasks.generation import GenerationRequest
 from dimora.tasks.options import Options
 from dimora.tasks.writing import (
+    BYTES_PER_TOKEN_AT_MOST,
     TOO_LONG,
     refuse_hopeless,
     room_for_answer,
@@ -70,11 +71,12 @@ async def fit_conversation(
         return render_chat(source, kept, tools=tools, think=request.think)
 
     window = window_of(loan, options)
-    rendered = render(messages)
-    if surely_fits(rendered.text, window):
-        return Conversation(rendered)
     refuse_hopeless(messages[-1].text, window)
-    if len(rendered.text) <= window * 8:
+    messages, forgotten = _drop_hopeless(messages, window)
+    rendered = render(messages)
+    if not forgotten and surely_fits(rendered.text, window):
+        return Conversation(rendered)
+    if not forgotten and len(rendered.text) <= window * 8:
         total = len(await loan.tokenize(rendered.text))
         if total < window:
             return Conversation(rendered, total)
@@ -83,7 +85,7 @@ async def fit_conversation(
     if not request.truncate:
         raise PromptTooLong(TOO_LONG)
     counts = [len(await loan.tokenize(m.text, add_special=False)) + 8 for m in messages]
-    total = total or sum(counts)
+    total = total or sum(counts) + forgotten
     budget = window - room_for_answer(window, options.num_predict)
     kept = _drop_oldest(messages, counts, budget)
     while True:
@@ -96,6 +98,19 @@ async def fit_conversation(
         if len(shorter) == len(kept):
             raise PromptTooLong(TOO_LONG)
         kept = shorter
+
+
+# What a token is long, when nobody has the time to count.
+_BYTES_PER_TOKEN = 4
+
+
+def _drop_hopeless(messages: Sequence[Message], window: int) -> tuple[tuple[Message, ...], int]:
+    """Leave out the oldest turns that are too far back to fit in any case, unread; and about how
+    many tokens they were."""
+    sizes = [len(m.text) // BYTES_PER_TOKEN_AT_MOST for m in messages]
+    kept = _drop_oldest(messages, sizes, window)
+    left_out = sum(len(m.text) for m in messages) - sum(len(m.text) for m in kept)
+    return kept, left_out // _BYTES_PER_TOKEN
 
 
 def _drop_oldest(

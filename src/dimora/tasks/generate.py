@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 import msgspec
 
@@ -24,8 +25,10 @@ from dimora.tasks.writing import (
     check_common,
     check_features,
     fit_text,
+    refuse_hopeless,
     require,
     sampling_of,
+    window_of,
 )
 
 RIGHT: Right = "use"
@@ -62,6 +65,7 @@ async def run(request: Generate, rooms: Rooms) -> AsyncIterator[Event]:
             yield place
         loan = reservation.loan
         check_features(loan, options, request)
+        refuse_hopeless(request.prompt, window_of(loan, options))
         rendered = _render(model, request)
         if request.render_only:
             yield Rendered(prompt=rendered.text)
@@ -74,8 +78,9 @@ async def run(request: Generate, rooms: Rooms) -> AsyncIterator[Event]:
             steps = write_constrained(writer, rendered, options, request)
         else:
             steps = _write(writer, rendered, options, request)
-        async for event in steps:
-            yield event
+        async with aclosing(steps):
+            async for event in steps:
+                yield event
         context: list[int] = []
         if request.want_context and not request.raw:
             context = [*request.context, *await loan.tokenize(rendered.text), *writer.token_ids]
@@ -122,7 +127,7 @@ def _render(model: Model, request: Generate) -> RenderedChat:
 
 async def _write(
     writer: Writer, rendered: RenderedChat, options: Options, request: Generate
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     prompt = Prompt(text=rendered.text, json_schema=request.json_schema)
     if request.context:
         tokens = (*request.context, *await writer.loan.tokenize(rendered.text, add_special=False))
@@ -136,6 +141,8 @@ async def _write(
         tool_names=frozenset(),
     )
     sampling = sampling_of(options, request)
-    async for event in writer.write(fitted.prompt, sampling, reader):
-        yield event
+    steps = writer.write(fitted.prompt, sampling, reader)
+    async with aclosing(steps):
+        async for event in steps:
+            yield event
     writer.check_schema()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from dimora.core.errors import BadRequest
 from dimora.core.types import Done, Event, Request
@@ -21,6 +22,8 @@ async def run(request: PullModel, rooms: Rooms) -> AsyncIterator[Event]:
     """Progress events, then Done."""
     if not request.model:
         raise BadRequest("model is required", param="model")
-    async for progress in rooms.models.pull(request.model, insecure=request.insecure):
-        yield progress
+    steps = rooms.models.pull(request.model, insecure=request.insecure)
+    async with aclosing(steps):
+        async for progress in steps:
+            yield progress
     yield Done(warnings=request.warnings)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from dimora.core.errors import BadRequest, InternalError, PromptTooLong, UnsupportedFeature
 from dimora.core.types import Event, ToolCall, Usage
@@ -26,7 +27,7 @@ from dimora.tasks.options import Options, Sampling, sampling_from
 
 # No token is shorter than a byte and few are longer than this many: a prompt with more bytes for
 # each token of the window cannot fit, and is refused without the cost of reading it.
-_BYTES_PER_TOKEN_AT_MOST = 64
+BYTES_PER_TOKEN_AT_MOST = 64
 # As upstream: a model that repeats one token this often will not come back by itself.
 _REPEATS_AT_MOST = 30
 
@@ -85,7 +86,7 @@ def surely_fits(text: str, window: int) -> bool:
 
 def refuse_hopeless(text: str, window: int) -> None:
     """Raises PromptTooLong for a text that no tokenizer could bring into the window."""
-    if len(text) > window * _BYTES_PER_TOKEN_AT_MOST:
+    if len(text) > window * BYTES_PER_TOKEN_AT_MOST:
         raise PromptTooLong(TOO_LONG)
 
 
@@ -158,11 +159,11 @@ class Writer:
 
     async def write(
         self, prompt: Prompt, sampling: Sampling, reader: AnswerReader
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Events of one run. Sets `reason`; counts usage also when closed early."""
-        stream = self.loan.generate(prompt, sampling)
         held: list[Token] = []
-        try:
+        # Closed here and now, not when it is collected: closing is what stops the engine.
+        async with aclosing(self.loan.generate(prompt, sampling)) as stream:
             async for item in stream:
                 if isinstance(item, Finish):
                     self._account(item)
@@ -178,8 +179,6 @@ class Writer:
                         Finish(reason="stop", output_tokens=len(self.token_ids)), partial=True
                     )
                     break
-        finally:
-            await stream.aclose()  # type: ignore[attr-defined]
         for event in self._events(reader.finish(), held, last=True):
             yield event
 
