@@ -37,7 +37,7 @@ def test_start_chat_and_idle_open_no_connection_to_the_outside(strace, home, tmp
     port = free_port()
     process = subprocess.Popen(
         [
-            strace, "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,bind", "-o", str(trace),
+            strace, "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg,bind", "-o", str(trace),
             sys.executable, "-m", "dimora", "serve",
         ],
         env=environment(home, DIMORA_HOST=f"127.0.0.1:{port}", DIMORA_ENGINE=engine),
@@ -74,7 +74,13 @@ def _wait(port: int) -> None:
 
 
 def _chat(port: int) -> None:
-    body = b'{"model":"smollm2:135m","messages":[{"role":"user","content":"Hi"}],"stream":false}'
+    asked = {
+        "model": MODEL,
+        "messages": [{"role": "user", "content": "Hi"}],
+        "options": {"num_predict": 8},
+        "stream": False,
+    }
+    body = json.dumps(asked).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}/api/chat", body)
     with urllib.request.urlopen(request, timeout=120) as answer:
         assert answer.status == 200

@@ -11,6 +11,7 @@ import platform
 import queue
 import random
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -91,6 +92,7 @@ def load(
     files: ModelFiles, model: Model, options: LoadOptions, settings: EngineSettings
 ) -> OpenVino:
     """Raises InvalidModel when the pipeline cannot load the file, UnsupportedFeature never."""
+    _silence()
     import openvino_genai
 
     if files.adapters:
@@ -122,6 +124,13 @@ def load(
     finally:
         named.unlink()
     return OpenVino(pipeline, model, options)
+
+
+def _silence() -> None:
+    """Keep OpenVINO from calling home: its package sends an event to a web service when it is
+    imported. Where its telemetry library cannot be imported it uses a stand-in that does nothing.
+    """
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 
 class _Ask:
