@@ -98,7 +98,8 @@ def bare_llama_server(executable: str, weights: Path, parallel: int) -> Iterator
     port = free_port()
     argv = [
         executable, "-m", str(weights), "--host", "127.0.0.1", "--port", str(port),
-        "-c", str(4096 * parallel), "-np", str(parallel), "-t", str(psutil.cpu_count(logical=False)),
+        "-c", str(4096 * parallel), "-np", str(parallel),
+        "-t", str(psutil.cpu_count(logical=False)),
     ]  # fmt: skip
     with running(argv, dict(os.environ)) as process:
         wait_for(port, "/health", process)
