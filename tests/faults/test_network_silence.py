@@ -37,7 +37,8 @@ def test_start_chat_and_idle_open_no_connection_to_the_outside(strace, home, tmp
     port = free_port()
     process = subprocess.Popen(
         [
-            strace, "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg,bind", "-o", str(trace),
+            strace, "-f", "-qq", "--seccomp-bpf",
+            "-e", "trace=connect,sendto,sendmsg,bind", "-o", str(trace),
             sys.executable, "-m", "dimora", "serve",
         ],
         env=environment(home, DIMORA_HOST=f"127.0.0.1:{port}", DIMORA_ENGINE=engine),
