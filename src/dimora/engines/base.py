@@ -1,9 +1,11 @@
 """What an engine's file offers, and what it is given.
 
-A file on this shelf has three functions beside the Engine it makes:
+A file on this shelf has four functions beside the Engine it makes:
 
     offer(settings) -> Offer          is the engine here, which version; must not import the SDK
     refuses(model) -> str             why this model cannot be loaded, "" if it can
+    rank(model, settings) -> (int, str)   how well it suits this model, and why in words;
+                                      the highest wins, 0 runs only when pinned
     load(files, model, options, settings) -> Engine   in the worker; raises DimoraError
 """
 
@@ -114,6 +116,8 @@ class EngineModule(Protocol):
     def offer(self, settings: EngineSettings) -> Offer: ...
 
     def refuses(self, model: Model) -> str: ...
+
+    def rank(self, model: Model, settings: EngineSettings) -> tuple[int, str]: ...
 
     def load(
         self, files: ModelFiles, model: Model, options: LoadOptions, settings: EngineSettings
