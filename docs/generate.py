@@ -51,7 +51,7 @@ def routes_page() -> str:
 
 def commands_page() -> str:
     lines = ["# Commands", "", "From `dimora --help` and the help of each command.", ""]
-    context = click.Context(program, info_name="dimora")
+    context = click.Context(program, info_name="dimora", **program.context_settings)
     for name in program.list_commands(context):
         command = program.get_command(context, name)
         if command is None or command.hidden:
