@@ -31,9 +31,8 @@ from dimora.governance.audit import Audit
 from dimora.governance.identities import Identities
 from dimora.ledger.ledger import Ledger
 from dimora.models.store import ModelStore
-from dimora.runtime.engine_choice import refusals
 from dimora.runtime.lending import Lending, LentReservation
-from dimora.runtime.planning import make_plan
+from dimora.runtime.planning import Planner
 from dimora.tasks.base import Model, ModelSummary, Running
 from dimora.tasks.options import Options
 
@@ -47,6 +46,7 @@ class House:
         self.ledger = Ledger()
         self.audit = Audit(settings.audit_path)
         self.lending = Lending(settings, self.ledger, self._files_of)
+        self.planner = Planner(settings, engines.SHELF, self.lending.engine_settings())
         self._identities = Identities(settings)
 
     async def start(self) -> None:
@@ -166,13 +166,7 @@ class RoomsFor:
         self, model: Model, options: Options, *, keep_alive: float | None, batch: bool = False
     ) -> LentReservation:
         house = self._house
-        plan = make_plan(
-            model,
-            options,
-            settings=house.settings,
-            engines=engines.SHELF,
-            engine_settings=house.lending.engine_settings(),
-        )
+        plan = house.planner.plan(model, options)
         return house.lending.reserve(
             model, plan, workspace=self.principal.workspace, keep_alive=keep_alive, batch=batch
         )
@@ -184,7 +178,7 @@ class RoomsFor:
         await self._house.lending.unload(model)
 
     def refusals(self, model: Model) -> dict[str, str]:
-        return refusals(engines.SHELF, model, self._house.lending.engine_settings())
+        return self._house.planner.refusals(model)
 
 
 class ModelsFor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dimora.core.settings import Settings
 from dimora.core.shelf import Shelf
 from dimora.engines.base import EngineSettings
-from dimora.runtime.engine_choice import choose_engine
+from dimora.runtime.engine_choice import Choice, choose_engine, refusals
 from dimora.runtime.estimate import estimate_bytes
 from dimora.runtime.scheduler import Plan
 from dimora.tasks.base import Model
@@ -16,21 +16,40 @@ _DEFAULT_PARALLEL = 4
 _SMALLEST_CONTEXT = 4
 
 
-def make_plan(
-    model: Model,
-    options: Options,
-    *,
-    settings: Settings,
-    engines: Shelf,
-    engine_settings: EngineSettings,
-) -> Plan:
-    """Raises UnsupportedFeature when no engine, or not the pinned one, can load the model."""
-    if options.engine:
-        own = model.options.engine == options.engine
-        pinned, pinned_by = options.engine, "the model" if own else "the request"
-    else:
-        pinned, pinned_by = settings.engine, "the settings"
-    choice = choose_engine(engines, model, engine_settings, pinned=pinned, pinned_by=pinned_by)
+class Planner:
+    """Plans of one house. Remembers which engine it chose for a model: asking every engine takes
+    milliseconds, and what is installed does not change while a house stands."""
+
+    def __init__(self, settings: Settings, engines: Shelf, engine_settings: EngineSettings) -> None:
+        self._settings = settings
+        self._engines = engines
+        self._engine_settings = engine_settings
+        self._choices: dict[tuple[str, str, str], Choice] = {}
+
+    def plan(self, model: Model, options: Options) -> Plan:
+        """Raises UnsupportedFeature when no engine, or not the pinned one, can load the model."""
+        choice = self._choose(model, options)
+        return _plan(model, options, choice, self._settings)
+
+    def refusals(self, model: Model) -> dict[str, str]:
+        """Why each engine that cannot load this model cannot, by name."""
+        return refusals(self._engines, model, self._engine_settings)
+
+    def _choose(self, model: Model, options: Options) -> Choice:
+        if options.engine:
+            own = model.options.engine == options.engine
+            pinned, pinned_by = options.engine, "the model" if own else "the request"
+        else:
+            pinned, pinned_by = self._settings.engine, "the settings"
+        key = (model.weights_digest, pinned, pinned_by)
+        if key not in self._choices:
+            self._choices[key] = choose_engine(
+                self._engines, model, self._engine_settings, pinned=pinned, pinned_by=pinned_by
+            )
+        return self._choices[key]
+
+
+def _plan(model: Model, options: Options, choice: Choice, settings: Settings) -> Plan:
     full = options.over(DEFAULTS)
     load = LoadOptions(
         num_ctx=_window(model, options.num_ctx or settings.context_length or _DEFAULT_CONTEXT),
