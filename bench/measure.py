@@ -145,42 +145,32 @@ def measure_engine(home: Path, engine: str, runs: int, peer: str) -> list[str]:
         target.complete(SHORT, 1)
         load = time.perf_counter() - started
         target.complete(SHORT, 16)
-        first = [target.complete(long_prompt(f"f{i}", 640), 1) for i in range(runs)]
-        again = [target.complete(long_prompt("f0", 640) + str(i), 1) for i in range(runs)]
-        single = [target.complete(f"{i} {SHORT}", 128) for i in range(runs)]
-        eight = []
-        for i in range(runs):
-            prompts = [long_prompt(f"e{i}{k}", 128) for k in range(8)]
-            eight.append(target.together(prompts, 64)[0])
+        figures = measure_streams(target, runs)
         memory = family_rss_bytes(pid, children=True) - family_rss_bytes(pid, children=False)
+    return [f"{load:.2f}", *figures, f"{memory / 1e6:.0f}"]
+
+
+def measure_streams(target: Target, runs: int) -> list[str]:
+    """First token of a new prompt, of the same again, one stream, eight streams."""
+    first = [target.complete(long_prompt(f"f{i}", 640), 1) for i in range(runs)]
+    again = [target.complete(long_prompt("f0", 640) + str(i), 1) for i in range(runs)]
+    single = [target.complete(f"{i} {SHORT}", 128) for i in range(runs)]
+    eight = []
+    for i in range(runs):
+        prompts = [long_prompt(f"e{i}{k}", 128) for k in range(8)]
+        eight.append(target.together(prompts, 64)[0])
     return [
-        f"{load:.2f}",
         spread([s.first_seconds * 1000 for s in first]),
         spread([s.first_seconds * 1000 for s in again]),
         spread([s.tokens_per_second for s in single]),
         spread(eight),
-        f"{memory / 1e6:.0f}",
     ]
 
 
 def measure_bare(executable: str, weights: Path, runs: int) -> list[str]:
     with bare_llama_server(executable, weights, 8) as target:
         target.complete(SHORT, 16)
-        first = [target.complete(long_prompt(f"f{i}", 640), 1) for i in range(runs)]
-        again = [target.complete(long_prompt("f0", 640) + str(i), 1) for i in range(runs)]
-        single = [target.complete(f"{i} {SHORT}", 128) for i in range(runs)]
-        eight = []
-        for i in range(runs):
-            prompts = [long_prompt(f"e{i}{k}", 128) for k in range(8)]
-            eight.append(target.together(prompts, 64)[0])
-    return [
-        "",
-        spread([s.first_seconds * 1000 for s in first]),
-        spread([s.first_seconds * 1000 for s in again]),
-        spread([s.tokens_per_second for s in single]),
-        spread(eight),
-        "",
-    ]
+        return ["", *measure_streams(target, runs), ""]
 
 
 def measure_door(home: Path, weights: Path, executable: str, pairs: int) -> list[str]:

@@ -16,7 +16,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -287,7 +286,6 @@ class LlamaCpp:
             "Authorization": f"Bearer {setup.key}",
             "Content-Type": "application/json",
         }
-        self._closing = threading.Event()
 
     def generate(
         self, prompt: Prompt, sampling: Sampling, cancel: Cancellation
