@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+
 import click
 
 from dimora import __version__
@@ -35,10 +39,11 @@ def command(pull_default: bool, **flags: str | None) -> None:
 
 def _greeting(url: str, settings: Settings) -> str:
     model = settings.default_model
+    program = "dimora" if shutil.which("dimora") else os.path.relpath(sys.argv[0])
     key = ' -H "Authorization: Bearer $DIMORA_API_KEY"' if settings.api_keys else ""
     return f"""Dimora {__version__} is at home on {url}
 
-  terminal   dimora run {model}
+  terminal   {program} run {model}
   curl       curl {url}/api/generate{key} -d '{{"model": "{model}", "prompt": "Say hello"}}'
   clients    base URL {url} for Ollama, {url}/v1 for OpenAI
 
