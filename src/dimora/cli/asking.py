@@ -36,9 +36,10 @@ def door_here(settings: Settings | None = None, *, here: bool = False) -> Iterat
 def ask_one(door: Door, request: Request, kind: type[_E]) -> _E:
     """The one event of this kind in the answer."""
     found = None
-    for event in door.ask(request):
-        if isinstance(event, kind):
-            found = event
+    with closing(door.ask(request)) as events:
+        for event in events:
+            if isinstance(event, kind):
+                found = event
     if found is None:
         raise InternalError(f"the answer had no {kind.__name__}")
     return found
@@ -46,15 +47,16 @@ def ask_one(door: Door, request: Request, kind: type[_E]) -> _E:
 
 def ask_quietly(door: Door, request: Request) -> None:
     """For what has no answer but that it is done."""
-    for _ in door.ask(request):
-        pass
+    with closing(door.ask(request)) as events:
+        for _ in events:
+            pass
 
 
 def pull_with_bar(door: Door, name: str) -> None:
     """Pull a model; a bar on a terminal, else a line for each step."""
     from dimora.tasks.pull_model import PullModel
 
-    with closing(door.ask(PullModel(model=name))) as events:  # type: ignore[type-var]
+    with closing(door.ask(PullModel(model=name))) as events:
         if sys.stderr.isatty():
             _show_bar(events)
         else:

@@ -10,23 +10,25 @@ import contextlib
 import getpass
 import http.client
 import os
-import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterable, Iterator
+from queue import SimpleQueue
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from dimora.core.errors import InternalError
+from dimora.core.errors import DimoraError, InternalError
 from dimora.core.frames import FrameReader
 from dimora.core.settings import Address, Settings
-from dimora.core.types import Event, Principal, Request
+from dimora.core.types import Done, Event, Principal, Request
 
 if TYPE_CHECKING:
     from dimora.runtime.house import House
 
 _PROBE_SECONDS = 0.5
+_GREETING_SECONDS = 5.0
 _READ_BYTES = 2**16
 _MARK = "dimora/"
 
@@ -36,7 +38,7 @@ class Door(Protocol):
 
     is_remote: bool
 
-    def ask(self, request: Request) -> Iterator[Event]:
+    def ask(self, request: Request) -> Generator[Event, None, None]:
         """Events, the last one a Done. Closing the iterator cancels. Raises DimoraError."""
 
     def close(self) -> None: ...
@@ -67,16 +69,20 @@ def open_door(settings: Settings, *, here: bool = False) -> Door:
 
 def who_answers(address: Address) -> str:
     """The Server header of whatever answers there, `?` without one, empty for nobody."""
-    host = _reachable(address)
-    try:
-        with socket.create_connection((host, address.port), timeout=_PROBE_SECONDS):
-            pass
-        connection = http.client.HTTPConnection(host, address.port, timeout=5)
-        with contextlib.closing(connection):
+    connection = http.client.HTTPConnection(
+        _reachable(address), address.port, timeout=_PROBE_SECONDS
+    )
+    with contextlib.closing(connection):
+        try:
+            connection.connect()
+        except OSError:
+            return ""
+        connection.sock.settimeout(_GREETING_SECONDS)
+        try:
             connection.request("GET", "/api/version")
             return connection.getresponse().getheader("Server") or "?"
-    except (OSError, http.client.HTTPException):
-        return ""
+        except (OSError, http.client.HTTPException):
+            return "?"
 
 
 def _reachable(address: Address) -> str:
@@ -109,8 +115,8 @@ class ServerDoor(_Closing):
     def __enter__(self) -> ServerDoor:
         return self
 
-    def ask(self, request: Request) -> Iterator[Event]:
-        from dimora.dialects.native import PATH, Failure, error_of, event_union
+    def ask(self, request: Request) -> Generator[Event, None, None]:
+        from dimora.dialects.native import PATH
 
         headers = {"Content-Type": "application/msgpack"}
         if key := os.environ.get("DIMORA_API_KEY"):
@@ -120,17 +126,10 @@ class ServerDoor(_Closing):
             connection.request("POST", PATH, msgspec.msgpack.encode(request), headers)
             answer = connection.getresponse()
             if answer.status != http.client.OK:
-                raise error_of(msgspec.json.decode(answer.read(), type=Failure))
-            reader = FrameReader(event_union())
-            while data := answer.read1(_READ_BYTES):
-                for event in reader.feed(data):
-                    if isinstance(event, Failure):
-                        raise error_of(event)
-                    yield event
-        except (OSError, http.client.HTTPException, msgspec.MsgspecError):
-            raise InternalError(
-                "the server broke off", hint="is it still running? `dimora serve` starts it"
-            ) from None
+                raise read_refusal(answer.status, answer.read())
+            yield from read_events(_pieces(answer))
+        except (OSError, http.client.HTTPException):
+            raise _broken_off() from None
         finally:
             connection.close()
 
@@ -138,49 +137,155 @@ class ServerDoor(_Closing):
         """Every request has a connection of its own: nothing is open."""
 
 
+def _pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    while data := answer.read1(_READ_BYTES):
+        yield data
+
+
+def read_events(pieces: Iterable[bytes]) -> Iterator[Event]:
+    """The events in a server's answer, however it was cut into pieces.
+
+    Raises DimoraError: the one the server tells, or InternalError for an answer that has no end.
+    """
+    from dimora.dialects.native import Failure, error_of, event_union
+
+    reader = FrameReader(event_union())
+    ended = False
+    try:
+        for data in pieces:
+            for event in reader.feed(data):
+                if isinstance(event, Failure):
+                    raise error_of(event)
+                ended = isinstance(event, Done)
+                yield event
+    except ValueError:
+        raise _other_version("cannot be understood") from None
+    if not ended:
+        raise _broken_off()
+
+
+def read_refusal(status: int, body: bytes) -> DimoraError:
+    """The error a server answered with instead of events."""
+    from dimora.dialects.native import Failure, error_of
+
+    try:
+        return error_of(msgspec.json.decode(body, type=Failure))
+    except ValueError:
+        return _other_version(f"has status {status}")
+
+
+def _broken_off() -> InternalError:
+    return InternalError(
+        "the server broke off", hint="is it still running? `dimora serve` starts it"
+    )
+
+
+def _other_version(what: str) -> InternalError:
+    return InternalError(
+        f"the server's answer {what}", hint="are server and terminal of one version?"
+    )
+
+
 class HouseDoor(_Closing):
-    """A house in this process, for as long as the command runs."""
+    """A house in this process, for as long as the command runs.
+
+    It lives on a thread of its own: models are kept and let go also while nobody asks.
+    """
 
     is_remote = False
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._runner = asyncio.Runner()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="house", daemon=True)
         self._house: House | None = None
         self._principal = Principal(
-            user=getpass.getuser(), workspace="main", roles=("owner",), proof="terminal"
+            user=_user(), workspace="main", roles=("owner",), proof="terminal"
         )
 
     def __enter__(self) -> HouseDoor:
         return self
 
-    def ask(self, request: Request) -> Iterator[Event]:
-        stream = self._started().run(self._principal, request)
+    def ask(self, request: Request) -> Generator[Event, None, None]:
+        answer = _Answer(self._loop, self._started().run(self._principal, request))
         try:
-            while (event := self._runner.run(_next(stream))) is not None:
-                yield event
+            yield from answer.events()
         finally:
-            self._runner.run(_close(stream))
+            answer.end()
 
     def close(self) -> None:
-        if self._house is not None:
-            self._runner.run(self._house.close())
-            self._house = None
-        self._runner.close()
+        if self._thread.is_alive():
+            if self._house is not None:
+                self._wait(self._house.close())
+                self._house = None
+            self._wait(self._loop.shutdown_asyncgens())
+            self._wait(self._loop.shutdown_default_executor())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        self._loop.close()
 
     def _started(self) -> House:
         if self._house is None:
             from dimora.runtime.house import House
 
             house = House(self._settings)
-            self._runner.run(house.start())
+            if not self._thread.is_alive():
+                self._thread.start()
+            self._wait(house.start())
             self._house = house
         return self._house
 
+    def _wait(self, job: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(job, self._loop).result()
 
-async def _next(stream: AsyncIterator[Event]) -> Event | None:
-    return await anext(stream, None)
+
+class _Answer:
+    """One answer on its way from the house's thread to this one."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, stream: AsyncIterator[Event]) -> None:
+        # The task itself comes last, when it is done.
+        self._arrived: SimpleQueue[Event | asyncio.Task[None]] = SimpleQueue()
+        self._loop = loop
+        self._stream = stream
+        self._task: asyncio.Task[None] | None = None
+        self._ended = False
+        loop.call_soon_threadsafe(self._start)
+
+    def events(self) -> Iterator[Event]:
+        """Raises DimoraError."""
+        while not isinstance(item := self._arrived.get(), asyncio.Task):
+            yield item
+        self._ended = True
+        item.result()
+
+    def end(self) -> None:
+        """Cancel what still runs, and wait until it has ended."""
+        if self._ended:
+            return
+        self._loop.call_soon_threadsafe(self._cancel)
+        while not isinstance(self._arrived.get(), asyncio.Task):
+            pass
+        self._ended = True
+
+    def _start(self) -> None:
+        self._task = self._loop.create_task(self._carry())
+        self._task.add_done_callback(self._arrived.put)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _carry(self) -> None:
+        try:
+            async for event in self._stream:
+                self._arrived.put(event)
+        finally:
+            await self._stream.aclose()  # type: ignore[attr-defined]
 
 
-async def _close(stream: AsyncIterator[Event]) -> None:
-    await stream.aclose()  # type: ignore[attr-defined]
+def _user() -> str:
+    """The login name; in a container the user often has none."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return f"uid {os.getuid()}"

@@ -77,7 +77,7 @@ def _history(keep: bool) -> History:
 
 def _answer(door: Door, session: Session, words: str) -> None:
     try:
-        with closing(door.ask(session.request(words))) as events:  # type: ignore[type-var]
+        with closing(door.ask(session.request(words))) as events:
             fold = write_answer(
                 events, wordwrap=session.wordwrap, hide_thinking=session.hide_thinking
             )

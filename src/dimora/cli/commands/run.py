@@ -156,7 +156,7 @@ def _embed(door: Door, name: str, words: str, flags: dict[str, Any]) -> int:
 
 
 def _answer_once(door: Door, session: Session, words: str, as_json: bool) -> int:
-    with closing(door.ask(session.request(words))) as events:  # type: ignore[type-var]
+    with closing(door.ask(session.request(words))) as events:
         if as_json:
             fold = Fold.of(list(events))
             print_json(
