@@ -25,7 +25,7 @@ def test_its_line_of_help_is_short_and_a_sentence(name):
 
 
 def test_its_help_works_and_explains_every_option(name):
-    result = CliRunner().invoke(program, [name, "--help"])
+    result = CliRunner().invoke(program, [name.replace("_", "-"), "--help"])
     assert result.exit_code == 0, result.output
     options = [p for p in COMMANDS.load(name).command.params if isinstance(p, click.Option)]
     assert all(option.help for option in options)
@@ -38,5 +38,5 @@ def test_what_lists_or_shows_can_do_so_as_json(name):
 
 
 def test_wrong_usage_is_code_two(name):
-    result = CliRunner().invoke(program, [name, "--no-such-option"])
+    result = CliRunner().invoke(program, [name.replace("_", "-"), "--no-such-option"])
     assert result.exit_code == 2

@@ -28,13 +28,13 @@ class LazyGroup(click.Group):
     """A command is imported when it runs; its line of help is read from its file."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return COMMANDS.names()
+        return [name.replace("_", "-") for name in COMMANDS.names()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         name = ALIASES.get(cmd_name, cmd_name)
-        if name not in COMMANDS.names():
+        if name not in self.list_commands(ctx):
             return None
-        command = COMMANDS.load(name).command
+        command = COMMANDS.load(file_name(name)).command
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -42,9 +42,14 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, first_line(name)) for name in self.list_commands(ctx)])
 
 
+def file_name(command: str) -> str:
+    """The name on the shelf of what is typed with dashes."""
+    return command.replace("-", "_")
+
+
 def first_line(name: str) -> str:
     """What a command does, from its docstring, without importing it."""
-    spec = find_spec(f"{COMMANDS.package}.{name}")
+    spec = find_spec(f"{COMMANDS.package}.{file_name(name)}")
     if spec is None or spec.origin is None:
         return ""
     docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""

@@ -10,8 +10,17 @@ import msgspec
 from dimora.core.errors import BadRequest, DimoraError
 from dimora.core.types import Image, Message, Part, Text, Thought
 from dimora.tasks.chat import Chat
-from dimora.tasks.generation import Fold
+from dimora.tasks.generation import Fold, ThinkLevel
 from dimora.tasks.options import Options, options_from, parse_parameter
+
+THINK_WORDS: dict[str, bool | ThinkLevel] = {
+    "true": True,
+    "false": False,
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "max": "max",
+}
 
 HELP = """\
 /set parameter NAME VALUE   set an option           /set system TEXT     set the system text
@@ -34,7 +43,7 @@ class Session(msgspec.Struct, kw_only=True):
     options: Options = Options()
     system: str = ""
     json_schema: dict[str, Any] | None = None
-    think: bool | str | None = None
+    think: bool | ThinkLevel | None = None
     keep_alive: float | None = None
     wordwrap: bool = True
     verbose: bool = False
@@ -51,7 +60,7 @@ class Session(msgspec.Struct, kw_only=True):
             messages=(*opening, *self.messages),
             options=self.options,
             json_schema=self.json_schema,
-            think=self.think,  # type: ignore[arg-type]
+            think=self.think,
             keep_alive=self.keep_alive,
         )
 
@@ -80,12 +89,20 @@ class Session(msgspec.Struct, kw_only=True):
                 raise BadRequest("the format is json", hint="/set format json")
             self.json_schema = {"type": "object"}
             return "Set format to JSON."
+        if name == "think":
+            return self._set_think(rest.strip() or "true")
         change = _SWITCHES.get(name)
         if change is None:
             raise BadRequest(f"unknown setting {name!r}", hint="/help lists them")
         attribute, value, told = change
-        setattr(self, attribute, rest.strip() or value if name == "think" else value)
+        setattr(self, attribute, value)
         return told
+
+    def _set_think(self, word: str) -> str:
+        if word not in THINK_WORDS:
+            raise BadRequest(f"cannot think {word!r}", hint=f"one of: {', '.join(THINK_WORDS)}")
+        self.think = THINK_WORDS[word]
+        return "Set think mode."
 
     def _set_parameter(self, words: str) -> str:
         name, _, value = words.strip().partition(" ")
@@ -116,7 +133,6 @@ _SWITCHES: dict[str, tuple[str, Any, str]] = {
     "quiet": ("verbose", False, "Set quiet mode."),
     "history": ("history", True, "Keeping what you type."),
     "nohistory": ("history", False, "Not keeping what you type."),
-    "think": ("think", True, "Set think mode."),
     "nothink": ("think", False, "Set nothink mode."),
 }
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import closing
+from pathlib import Path
 
 import click
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import WordCompleter
-from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.history import FileHistory
 from prompt_toolkit.shortcuts import CompleteStyle
 
 from dimora.cli.asking import ask_one, ask_quietly, pull_if_missing, settings_here
@@ -35,7 +37,7 @@ _WORDS = (
 def talk(door: Door, session: Session, shown: Model) -> int:
     """Until the person leaves; returns the exit code."""
     reader: PromptSession[str] = PromptSession(
-        history=_history(session.history),
+        history=SessionHistory(settings_here().home / "history", session),
         completer=WordCompleter(list(_WORDS), sentence=True),
         complete_while_typing=False,
         complete_style=CompleteStyle.READLINE_LIKE,
@@ -52,10 +54,11 @@ def talk(door: Door, session: Session, shown: Model) -> int:
             continue
         except EOFError:
             return 0
-        if not session.history and isinstance(reader.history, FileHistory):
-            reader.history = InMemoryHistory()
         if not gatherer.open and line.lstrip().startswith("/"):
-            told = run_command(session, line, commands)
+            try:
+                told = run_command(session, line, commands)
+            except KeyboardInterrupt:
+                told = "Interrupted."
             if told is None:
                 return 0
             click.echo(told)
@@ -65,14 +68,23 @@ def talk(door: Door, session: Session, shown: Model) -> int:
             _answer(door, session, words)
 
 
-def _history(keep: bool) -> History:
-    """What was typed, in a file only its owner can read."""
-    if not keep:
-        return InMemoryHistory()
-    path = settings_here().home / "history"
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-    return FileHistory(str(path))
+class SessionHistory(FileHistory):
+    """What was typed, in a file only its owner can read; untouched while the session wants none."""
+
+    def __init__(self, path: Path, session: Session) -> None:
+        super().__init__(str(path))
+        self._path = path
+        self._session = session
+
+    def load_history_strings(self) -> Iterable[str]:
+        return super().load_history_strings() if self._session.history else ()
+
+    def store_string(self, string: str) -> None:
+        if not self._session.history:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600))
+        super().store_string(string)
 
 
 def _answer(door: Door, session: Session, words: str) -> None:

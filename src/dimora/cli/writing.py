@@ -6,8 +6,10 @@ import shutil
 import sys
 from collections.abc import Iterable
 from typing import TextIO
+from unicodedata import combining, east_asian_width
 
 from dimora.cli.words import duration_words, wants_colour
+from dimora.core.errors import DimoraError
 from dimora.core.types import Event, Queued, Usage
 from dimora.tasks.generation import CallPiece, Fold, TextPiece, ThoughtPiece
 
@@ -15,7 +17,10 @@ _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 
 class Wrapper:
-    """Breaks lines between words at a width; 0 never breaks. Text comes in pieces."""
+    """Breaks lines between words at a width in cells; 0 never breaks. Text comes in pieces.
+
+    Wide letters, as Chinese and Japanese are written with, are words of their own.
+    """
 
     def __init__(self, width: int) -> None:
         self._width = width
@@ -28,13 +33,11 @@ class Wrapper:
         out = []
         for letter in text:
             if letter in " \n":
+                out.append(self._place() + self._space(letter))
+            elif cells_of(letter) > 1:
                 out.append(self._place())
-                if letter == "\n" or self._column + 1 < self._width:
-                    out.append(letter)
-                    self._column = 0 if letter == "\n" else self._column + 1
-                else:
-                    out.append("\n")
-                    self._column = 0
+                self._word = letter
+                out.append(self._place())
             else:
                 self._word += letter
         return "".join(out)
@@ -42,11 +45,72 @@ class Wrapper:
     def finish(self) -> str:
         return self._place()
 
+    def _space(self, letter: str) -> str:
+        fits = letter == " " and self._column + 1 < self._width
+        self._column = self._column + 1 if fits else 0
+        return " " if fits else "\n"
+
     def _place(self) -> str:
         word, self._word = self._word, ""
-        broken = "\n" if self._column and self._column + len(word) > self._width else ""
-        self._column = len(word) + (0 if broken else self._column)
+        cells = cells_of(word)
+        broken = "\n" if self._column and self._column + cells > self._width else ""
+        self._column = cells + (0 if broken else self._column)
         return broken + word
+
+
+def cells_of(text: str) -> int:
+    """How many places of a terminal the text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text
+    )
+
+
+class _Pen:
+    """Writes pieces of one answer, and knows whether it is in a thought."""
+
+    def __init__(self, out: TextIO, width: int, *, hide_thinking: bool) -> None:
+        self._out = out
+        self._wrapper = Wrapper(width)
+        self._hide_thinking = hide_thinking
+        self._thinking = False
+        self.wrote = False
+
+    def write(self, event: Event) -> None:
+        match event:
+            case Queued(place=place) if sys.stderr.isatty() and place > 1:
+                print(f"waiting, place {place} in the queue", file=sys.stderr)  # noqa: T201
+            case ThoughtPiece(text=text) if not self._hide_thinking:
+                if not self._thinking:
+                    self._thinking = True
+                    self._put(_DIM if wants_colour(self._out) else "Thinking...\n")
+                self._put(self._wrapper.feed(text))
+            case TextPiece(text=text):
+                self._end_thought("\n\n")
+                self._put(self._wrapper.feed(text))
+            case CallPiece(call=call):
+                self._end_thought("\n\n")
+                self._put(f"{self._wrapper.finish()}{call.name}({call.arguments})\n")
+
+    def end(self) -> None:
+        """Leaves the terminal as it was, on a line of its own."""
+        self._end_thought("")
+        self._put(self._wrapper.finish() + "\n")
+
+    def _end_thought(self, gap: str) -> None:
+        if self._thinking:
+            self._thinking = False
+            mark = _PLAIN if wants_colour(self._out) else "\n...done thinking."
+            self._put(self._wrapper.finish() + mark + gap)
+            # The gap begins a new line, which the wrapper has to know.
+            self._wrapper.feed(gap)
+
+    def _put(self, text: str) -> None:
+        if text:
+            self.wrote = True
+            self._out.write(text)
+            self._out.flush()
 
 
 def write_answer(
@@ -58,39 +122,20 @@ def write_answer(
 ) -> Fold:
     """Write what comes; returns the whole answer. On KeyboardInterrupt what came so far."""
     width = shutil.get_terminal_size().columns if wordwrap and out.isatty() else 0
-    wrapper = Wrapper(width)
+    pen = _Pen(out, width, hide_thinking=hide_thinking)
     gathered: list[Event] = []
-    thinking = False
     try:
         for event in events:
             gathered.append(event)
-            match event:
-                case Queued(place=place) if sys.stderr.isatty() and place > 1:
-                    print(f"waiting, place {place} in the queue", file=sys.stderr)  # noqa: T201
-                case ThoughtPiece(text=text) if not hide_thinking:
-                    if not thinking:
-                        out.write(_DIM if wants_colour(out) else "Thinking...\n")
-                        thinking = True
-                    out.write(wrapper.feed(text))
-                case TextPiece(text=text):
-                    if thinking:
-                        out.write(wrapper.finish() + _end_of_thought(out))
-                        thinking = False
-                    out.write(wrapper.feed(text))
-                case CallPiece(call=call):
-                    out.write(f"{call.name}({call.arguments})\n")
-            out.flush()
+            pen.write(event)
     except KeyboardInterrupt:
-        if thinking and wants_colour(out):
-            out.write(_PLAIN)
-    out.write(wrapper.finish())
-    out.write("\n")
-    out.flush()
+        pass
+    except DimoraError:
+        if pen.wrote:
+            pen.end()
+        raise
+    pen.end()
     return Fold.of(gathered)
-
-
-def _end_of_thought(out: TextIO) -> str:
-    return f"{_PLAIN}\n\n" if wants_colour(out) else "\n...done thinking.\n\n"
 
 
 def figures(usage: Usage) -> str:
@@ -104,7 +149,7 @@ def figures(usage: Usage) -> str:
     ):
         if tokens:
             rows.append((f"{name} count", f"{tokens} token(s)"))
-            rows.append((f"{name} duration", duration_words(seconds)))
-            rate = tokens / seconds if seconds else 0.0
-            rows.append((f"{name} rate", f"{rate:.2f} tokens/s"))
+            if seconds:
+                rows.append((f"{name} duration", duration_words(seconds)))
+                rows.append((f"{name} rate", f"{tokens / seconds:.2f} tokens/s"))
     return "\n".join(f"{name + ':':<22}{value}" for name, value in rows)

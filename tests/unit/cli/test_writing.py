@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dimora.cli.writing import Wrapper, figures, write_answer
+from dimora.cli.writing import Wrapper, cells_of, figures, write_answer
+from dimora.core.errors import WorkerDied
 from dimora.core.types import ToolCall, Usage
 from dimora.tasks.generation import CallPiece, GenerationDone, TextPiece, ThoughtPiece
 
@@ -23,6 +25,67 @@ def test_wrapping_breaks_only_at_spaces_and_fits_words_that_can_fit(pieces, widt
 def test_no_width_means_no_wrapping():
     wrapper = Wrapper(0)
     assert wrapper.feed("a b " * 100) == "a b " * 100
+
+
+def test_wide_letters_come_at_once_and_take_two_places():
+    wrapper = Wrapper(7)
+    assert wrapper.feed("你好世") == "你好世"
+    assert wrapper.feed("界 ok") == "\n界 "
+    assert wrapper.finish() == "ok"
+
+
+@pytest.mark.parametrize(("text", "cells"), [("abc", 3), ("è", 1), ("e\u0300", 1), ("日本", 4)])
+def test_the_width_of_a_word_is_what_the_terminal_shows(text, cells):
+    assert cells_of(text) == cells
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return Terminal()
+
+
+def test_a_thought_is_dim_and_the_answer_is_not(terminal):
+    write_answer([ThoughtPiece(text="hm"), TextPiece(text="yes")], out=terminal)
+    assert terminal.getvalue() == "\x1b[2mhm\x1b[0m\n\nyes\n"
+
+
+@pytest.mark.parametrize("last", [GenerationDone(reason="length"), KeyboardInterrupt()])
+def test_a_thought_that_is_cut_does_not_leave_the_terminal_dim(terminal, last):
+    def events():
+        yield ThoughtPiece(text="hm")
+        if isinstance(last, KeyboardInterrupt):
+            raise last
+        yield last
+
+    write_answer(events(), out=terminal)
+    assert terminal.getvalue() == "\x1b[2mhm\x1b[0m\n"
+
+
+def test_an_error_in_a_thought_is_raised_and_leaves_a_plain_terminal(terminal):
+    def events():
+        yield ThoughtPiece(text="hm")
+        raise WorkerDied("gone")
+
+    with pytest.raises(WorkerDied):
+        write_answer(events(), out=terminal)
+    assert terminal.getvalue() == "\x1b[2mhm\x1b[0m\n"
+
+
+def test_an_error_before_the_first_word_writes_nothing():
+    def events():
+        raise WorkerDied("gone")
+        yield
+
+    out = io.StringIO()
+    with pytest.raises(WorkerDied):
+        write_answer(events(), out=out)
+    assert out.getvalue() == ""
 
 
 def test_an_answer_with_a_thought_and_a_call_reads_well_without_a_terminal():
@@ -73,4 +136,11 @@ def test_figures_are_those_people_know():
         "eval count:           100 token(s)",
         "eval duration:        2s",
         "eval rate:            50.00 tokens/s",
+    ]
+
+
+def test_a_figure_that_was_not_measured_is_not_told():
+    assert figures(Usage(prompt_tokens=8, total_seconds=1.0)).splitlines() == [
+        "total duration:       1s",
+        "prompt eval count:    8 token(s)",
     ]

@@ -12,7 +12,7 @@ import click
 
 from dimora.cli.asking import ask_one, door_here, pull_if_missing, settings_here
 from dimora.cli.door import Door
-from dimora.cli.session import Session
+from dimora.cli.session import THINK_WORDS, Session
 from dimora.cli.words import print_json
 from dimora.cli.writing import figures, write_answer
 from dimora.core.durations import parse_duration
@@ -24,16 +24,26 @@ from dimora.tasks.generation import Fold
 from dimora.tasks.options import Options, options_from, parse_parameter
 from dimora.tasks.show_model import ModelShown, ShowModel
 
-_THINK_WORDS = {"true": True, "false": False}
+
+class Run(click.Command):
+    """Reads `--think` without a value as `--think=true`: what follows it is the prompt."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        spoken = ["--think=true" if word == "--think" else word for word in args[:end]]
+        return super().parse_args(ctx, spoken + args[end:])
 
 
-@click.command()
+@click.command(cls=Run)
 @click.argument("model", required=False)
 @click.argument("prompt", nargs=-1)
 @click.option("--verbose", is_flag=True, help="Show figures after each answer.")
 @click.option("--format", "form", metavar="json|FILE", help="Answer in JSON, or by a JSON Schema.")
 @click.option(
-    "--think", is_flag=False, flag_value="true", help="true, false, low, medium, high, max."
+    "--think",
+    type=click.Choice(list(THINK_WORDS)),
+    metavar="[=LEVEL]",
+    help="Let it think: true, false, low, medium, high, max.",
 )
 @click.option("--hidethinking", is_flag=True, help="Do not show thoughts.")
 @click.option("--keepalive", metavar="TIME", help="How long to keep the model, such as 10m.")
@@ -83,10 +93,10 @@ def _name_or_file(name: str) -> tuple[str, bool]:
 def _session(name: str, flags: dict[str, Any]) -> Session:
     return Session(
         model=name,
-        options=_options(flags["options"], flags["engine"], flags["truncate"]),
+        options=_options(flags["options"], flags["engine"]),
         system=flags["system"],
         json_schema=_schema(flags["form"]),
-        think=_THINK_WORDS.get(flags["think"], flags["think"]),
+        think=THINK_WORDS[flags["think"]] if flags["think"] else None,
         keep_alive=_keep_alive(flags["keepalive"]),
         wordwrap=not flags["nowordwrap"],
         verbose=flags["verbose"],
@@ -94,7 +104,7 @@ def _session(name: str, flags: dict[str, Any]) -> Session:
     )
 
 
-def _options(pairs: tuple[str, ...], engine: str | None, truncate: bool) -> Options:
+def _options(pairs: tuple[str, ...], engine: str | None) -> Options:
     values: dict[str, Any] = {"engine": engine} if engine else {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
