@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from dimora.core.errors import DimoraError, InternalError
+from dimora.core.errors import DimoraError, InternalError, NotAuthenticated
 from dimora.core.frames import FrameReader
 from dimora.core.settings import Address, Settings
 from dimora.core.types import Done, Event, Principal, Request
@@ -169,9 +169,13 @@ def read_refusal(status: int, body: bytes) -> DimoraError:
     from dimora.dialects.native import Failure, error_of
 
     try:
-        return error_of(msgspec.json.decode(body, type=Failure))
+        error = error_of(msgspec.json.decode(body, type=Failure))
     except ValueError:
         return _other_version(f"has status {status}")
+    if isinstance(error, NotAuthenticated):
+        # The server's hint is for programs that write their own headers.
+        error.hint = "put your key into $DIMORA_API_KEY"
+    return error
 
 
 def _broken_off() -> InternalError:

@@ -6,7 +6,6 @@ Exit codes: 0 fine, 1 an error, 2 wrong usage, 130 interrupted.
 from __future__ import annotations
 
 import ast
-import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,7 +64,7 @@ def program() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run and exit."""
+    """Run and exit. A reader of our output who has enough (`head`) is no error: click sees to it."""
     try:
         result: Any = program.main(arguments, standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)
@@ -80,10 +79,6 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output (`head`, a pager) has enough; Python must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ def test_a_refusal_is_the_servers_own_error():
     error = read_refusal(401, msgspec.json.encode(failure_of(NotAuthenticated("who is there?"))))
     assert isinstance(error, NotAuthenticated)
     assert error.message == "who is there?"
+    assert "$DIMORA_API_KEY" in error.hint
 
 
 def test_a_refusal_that_is_not_ours_says_its_status():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -75,3 +76,17 @@ def test_errors_become_words_and_exit_codes(monkeypatch, capsys, raised, code, t
         main([])
     assert ended.value.code == code
     assert capsys.readouterr().err.startswith(told)
+
+
+def test_a_reader_who_has_enough_sees_no_complaint():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        result = subprocess.run(
+            [sys.executable, "-m", "dimora", "--help"],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=30,
+        )
+    assert result.stderr == b""

@@ -6,11 +6,13 @@ import click
 import pytest
 
 from dimora.cli.commands.run import _options, _schema, command
+from dimora.cli.main import program
 from dimora.core.errors import BadRequest
 
 
 def read(*arguments: str) -> dict:
-    return command.make_context("run", list(arguments)).params
+    parent = click.Context(program, **program.context_settings)
+    return command.make_context("run", list(arguments), parent=parent).params
 
 
 @pytest.mark.parametrize(
