@@ -64,7 +64,7 @@ def program() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run and exit. A reader of our output who has enough (`head`) is no error: click sees to it."""
+    """Run and exit. A reader of our output who has enough (`head`) is no error: click sees it."""
     try:
         result: Any = program.main(arguments, standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)
