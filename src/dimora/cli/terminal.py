@@ -23,6 +23,7 @@ from dimora.core.errors import BadRequest, DimoraError
 from dimora.tasks.base import Model
 from dimora.tasks.create_model import CreateModel
 from dimora.tasks.list_models import ListModels, ModelsFound
+from dimora.tasks.recipe import Recipe
 from dimora.tasks.show_model import ModelShown, ShowModel
 
 _PARTS = ("info", "license", "modelfile", "parameters", "system", "template")
@@ -121,14 +122,13 @@ def _commands(door: Door, session: Session) -> Commands:
         return f"Loaded {name}; a new conversation."
 
     def save(name: str) -> str:
-        request = CreateModel(
-            model=name,
+        recipe = Recipe(
             source=session.model,
             options=session.options,
             system=session.system or None,
             messages=tuple(session.messages) or None,
         )
-        ask_quietly(door, request)
+        ask_quietly(door, CreateModel(model=name, recipe=recipe))
         return f"Created new model '{name}'."
 
     def list_models() -> str:

@@ -39,11 +39,17 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """Paths of the model's files; checked before an engine sees them."""
+    """Paths of the model's files; checked before an engine sees them.
 
-    weights: str
+    `adapters` are paths with their scales. A model that is a folder has no `weights` but `folder`,
+    the path of each file by its relative name.
+    """
+
+    weights: str = ""
     projector: str = ""
-    adapters: tuple[str, ...] = ()
+    adapters: tuple[tuple[str, float], ...] = ()
+    draft: str = ""
+    folder: dict[str, str] = {}
 
 
 class Cancellation:

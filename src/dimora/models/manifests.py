@@ -22,6 +22,10 @@ from dimora.storage.disk import disk_errors, make_private_directory, settle_dire
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 LAYER_PREFIX = "application/vnd.ollama.image."
+# Kinds of layers that Ollama does not have (and passes over): a file of a model that is a folder,
+# a document that belongs to the model, the card of what a conversion cost.
+OUR_PREFIX = "application/vnd.dimora.image."
+OUR_KINDS = frozenset({"file", "document", "card"})
 MANIFEST_LIMIT_BYTES = 4 << 20
 TEXT_LIMIT_BYTES = 16 << 20
 
@@ -30,18 +34,28 @@ _Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 50)]
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """One blob and what it is for; `kind` is the last word of its media type, such as `params`."""
+    """One blob and what it is for; `kind` is the last word of its media type, such as `params`.
+
+    `name` is a relative file name, where the file has one. `scale` is ours: how much an adapter
+    weighs.
+    """
 
     media_type: str
     digest: str
     size: _Bytes
     from_: str = msgspec.field(default="", name="from")
     name: str = ""
+    scale: float = 1.0
 
     @property
     def kind(self) -> str:
-        kind = self.media_type.removeprefix(LAYER_PREFIX)
+        kind = self.media_type.removeprefix(LAYER_PREFIX).removeprefix(OUR_PREFIX)
         return "template" if kind == "prompt" else kind
+
+
+def media_type(kind: str) -> str:
+    """The media type of a layer of this kind."""
+    return (OUR_PREFIX if kind in OUR_KINDS else LAYER_PREFIX) + kind
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -167,15 +181,27 @@ class Manifests:
         """Put a manifest in place; readers see the old or the new one. Raises StorageFull."""
         self._put(name, msgspec.json.encode(manifest))
 
+    def write_bytes(self, name: Name, data: bytes) -> None:
+        """Put a manifest in place exactly as somebody else wrote it.
+
+        Raises InvalidModel when it is no manifest, StorageFull.
+        """
+        decode_manifest(data, name.display)
+        self._put(name, data)
+
+    def read_bytes(self, name: Name) -> bytes:
+        """The bytes of a manifest. Raises InvalidModel when they are none, FileNotFoundError."""
+        with self.path(name).open("rb") as file:
+            data = file.read(MANIFEST_LIMIT_BYTES + 1)
+        decode_manifest(data, name.display)
+        return data
+
     def copy(self, source: Name, target: Name) -> None:
         """The same bytes under another name, so that nothing another program wrote is lost.
 
         Raises InvalidModel when they are no manifest, StorageFull.
         """
-        with self.path(source).open("rb") as file:
-            data = file.read(MANIFEST_LIMIT_BYTES + 1)
-        decode_manifest(data, source.display)
-        self._put(target, data)
+        self._put(target, self.read_bytes(source))
 
     def _put(self, name: Name, data: bytes) -> None:
         path = self.path(name)

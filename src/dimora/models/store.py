@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from dimora.core.errors import BadRequest, DimoraError, InvalidModel, NotFound
-from dimora.core.types import Message, Progress
+from dimora.core.types import Progress
+from dimora.models.access import SourceAccess
 from dimora.models.assembly import Assembly, summarize
 from dimora.models.catalogue import Catalogue
 from dimora.models.facts import facts_of
@@ -23,18 +25,26 @@ from dimora.models.writing import ModelWriter
 from dimora.storage.blobs import GRACE_SECONDS, BlobStore, hash_file
 from dimora.storage.disk import disk_errors, make_private_directory
 from dimora.storage.locks import held
-from dimora.tasks.base import EmbeddingHabits, Model, ModelSummary
-from dimora.tasks.options import Options
+from dimora.tasks.base import Model, ModelSummary
+from dimora.tasks.recipe import Recipe
+
+if TYPE_CHECKING:
+    from dimora.models.sources.base import Brought
 
 _PLACE = "the model store"
 
 
 class VerifiedFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """Paths of a model's files, each found to be what the manifest says."""
+    """Paths of a model's files, each found to be what the manifest says.
 
-    weights: str
+    `adapters` have their scales; `folder` has the files of a model that is a folder, by name.
+    """
+
+    weights: str = ""
     projector: str = ""
-    adapters: tuple[str, ...] = ()
+    adapters: tuple[tuple[str, float], ...] = ()
+    draft: str = ""
+    folder: dict[str, str] = {}
 
 
 class ModelStore:
@@ -45,15 +55,21 @@ class ModelStore:
     """
 
     def __init__(
-        self, root: Path, *, cache_path: Path | None = None, catalogue: Catalogue | None = None
+        self,
+        root: Path,
+        *,
+        cache_path: Path | None = None,
+        catalogue: Catalogue | None = None,
+        access: SourceAccess | None = None,
     ) -> None:
         self.root = root
+        self.access = access or SourceAccess()
         self.blobs = BlobStore(root)
         self.manifests = Manifests(root)
         self.catalogue = catalogue or Catalogue()
         self.remembered = Remembered(cache_path)
-        self._assembly = Assembly(self.blobs, self.remembered)
-        self._writer = ModelWriter(self.blobs, self.manifests, self._assembly)
+        self.assembly = Assembly(self.blobs, self.remembered)
+        self.writer = ModelWriter(self.blobs, self.manifests, self.assembly)
         self._found: dict[Name, tuple[StoredManifest, Model]] = {}
         self._bare: dict[str, tuple[Path, Model]] = {}
         self._lock = threading.Lock()
@@ -64,7 +80,7 @@ class ModelStore:
         for name in self.manifests.names():
             with contextlib.suppress(DimoraError, FileNotFoundError):
                 stored = self.manifests.read(name)
-                rows.append(summarize(stored, *self._assembly.told(stored)))
+                rows.append(summarize(stored, *self.assembly.told(stored)))
         return sorted(rows, key=lambda row: (-row.modified_at, row.name))
 
     def find(self, name: str) -> Model:
@@ -74,7 +90,7 @@ class ModelStore:
             NotFound: there is none, or the name is no name.
             InvalidModel: its manifest or its model file is damaged; the digest is named.
         """
-        there = self._locate(name)
+        there = self.locate(name)
         if there is None:
             raise _not_found(name)
         with self._lock:
@@ -85,7 +101,7 @@ class ModelStore:
             stored = self.manifests.read(there)
         except FileNotFoundError:
             raise _not_found(name) from None
-        model = self._assembly.model(stored)
+        model = self.assembly.model(stored)
         with self._lock:
             self._found[there] = (stored, model)
         return model
@@ -122,7 +138,7 @@ class ModelStore:
             weights_digest=f"file:{digest}",
             embedding=facts.embedding,
             licenses=(facts.license,) if facts.license else (),
-            **self._assembly.header_fields(header, facts),
+            **self.assembly.header_fields(header, facts),
         )
         with self._lock:
             self._bare[model.weights_digest] = (real, model)
@@ -138,21 +154,25 @@ class ModelStore:
         if model.weights_digest.startswith("file:"):
             return self._bare_files(model)
         manifest = self._manifest_of(model)
-        check = self._assembly.verify
-        weights = manifest.of_kind("model")[0]
-        projectors = manifest.of_kind("projector")
+
+        def paths(kind: str) -> list[str]:
+            layers = manifest.of_kind(kind)
+            return [str(self.assembly.verify(layer, model.name)) for layer in layers]
+
+        scales = [layer.scale for layer in manifest.of_kind("adapter")]
         return VerifiedFiles(
-            weights=str(check(weights, model.name)),
-            projector=str(check(projectors[0], model.name)) if projectors else "",
-            adapters=tuple(str(check(layer, model.name)) for layer in manifest.of_kind("adapter")),
+            weights=next(iter(paths("model")), ""),
+            projector=next(iter(paths("projector")), ""),
+            adapters=tuple(zip(paths("adapter"), scales, strict=True)),
+            draft=next(iter(paths("draft")), ""),
         )
 
     def copy(self, source: str, destination: str) -> None:
         """Give a model a second name. Raises NotFound, BadRequest, StorageFull."""
         require_name(source, "source")
         target = require_name(destination, "destination")
-        with self._changing():
-            there = self._locate(source)
+        with self.changing():
+            there = self.locate(source)
             if there is None:
                 raise NotFound(f'model "{source}" not found', code="model_not_found")
             self.manifests.copy(there, self.manifests.locate(target) or target)
@@ -160,8 +180,8 @@ class ModelStore:
     def delete(self, name: str) -> None:
         """Remove a name, and the blobs no other name needs. Raises NotFound, BadRequest."""
         require_name(name, "name")
-        with self._changing():
-            there = self._locate(name)
+        with self.changing():
+            there = self.locate(name)
             if there is None:
                 raise _not_found(name)
             digests: set[str] = set()
@@ -170,86 +190,70 @@ class ModelStore:
             self.manifests.remove(there)
             self._drop_unreferenced(digests)
 
-    def create(
-        self,
-        name: str,
-        source: str,
-        *,
-        options: Options,
-        system: str | None,
-        template: str | None,
-        messages: Sequence[Message] | None,
-        licenses: Sequence[str],
-    ) -> None:
-        """A new name over the layers of `source`. What is None is kept, an empty text removes.
+    async def create(
+        self, name: str, recipe: Recipe, warnings: list[str]
+    ) -> AsyncGenerator[Progress, None]:
+        """Make a model as the recipe says, with Ollama's status words; `success` comes last.
 
-        Parameters override one by one, messages replace, licences append.
+        What was done otherwise than asked is added to `warnings`.
+
         Raises NotFound, BadRequest, InvalidModel, StorageFull.
         """
-        target = require_name(name, "name")
-        with self._changing():
-            there = self._locate(source)
-            if there is None:
-                raise _not_found(source)
-            stored = self.manifests.read(there)
-            layers = self._writer.change_layers(
-                stored,
-                options,
-                system=system,
-                template=template,
-                messages=messages,
-                licenses=licenses,
-            )
-            self._writer.write(
-                self.manifests.locate(target) or target, layers, like=stored.manifest.config
-            )
+        from dimora.models.creating import Creation
+
+        async with contextlib.aclosing(Creation(self, name, recipe, warnings).run()) as steps:
+            async for progress in steps:
+                yield progress
 
     def import_file(self, path: Path, name: str) -> None:
         """Take a GGUF file into the store under `name`; the file itself stays where it is.
 
         Raises BadRequest, NotFound, InvalidModel, StorageFull.
         """
-        from dimora.models.sources.local_file import take
+        from dimora.models.taking import take
 
         target = require_name(name, "name")
         self.find_file(path)
         with self._preparing():
-            fetched = take(path, self.blobs)
-            layer = self._writer.layer("model", fetched.digest, fetched.size_bytes)
-        with self._changing():
-            self._writer.write(self.manifests.locate(target) or target, [layer])
-        self.remembered.note_verified(fetched.digest, self.blobs.path(fetched.digest))
+            taken = take(path, self.blobs)
+            layer = self.writer.layer("model", taken.digest, taken.size_bytes)
+        with self.changing():
+            self.writer.write(self.manifests.locate(target) or target, [layer])
+        self.remembered.note_verified(taken.digest, self.blobs.path(taken.digest))
 
     async def pull(self, name: str, *, insecure: bool = False) -> AsyncGenerator[Progress, None]:
         """Fetch a model into the store, with Ollama's status words; `success` comes last.
 
         Nothing is visible under the name before all of it is on the disk; what a broken pull
-        left is used by the next. `insecure` has no meaning for the sources there are.
+        left is used by the next. `insecure` allows a registry without encryption.
 
-        Raises NotFound, SourceFailed, StorageFull, InvalidModel.
+        Raises NotFound, Forbidden, SourceFailed, StorageFull, InvalidModel.
         """
         # Only a pull needs the network library and asyncio, and `list` shall start fast.
         from dimora.models.pulling import Pull
 
-        async with contextlib.aclosing(Pull(self).run(name)) as steps:
+        async with contextlib.aclosing(Pull(self).run(name, insecure=insecure)) as steps:
             async for progress in steps:
                 yield progress
 
-    def commit(self, target: Name, layers: Sequence[Layer], embedding: EmbeddingHabits) -> None:
+    def commit(self, target: Name, brought: Brought) -> None:
         """Write the manifest of a pulled model, once all its blobs are here.
 
         Raises InvalidModel when one went missing meanwhile, StorageFull.
         """
-        with self._changing():
-            for layer in layers:
+        with self.changing():
+            for layer in brought.layers:
                 if self.blobs.size_of(layer.digest) != layer.size:
                     raise InvalidModel(f"blob {layer.digest} is missing", hint="pull again")
             there = self.manifests.locate(target) or target
-            self._writer.write(there, layers, embedding=embedding)
+            if brought.manifest:
+                self.manifests.write_bytes(there, brought.manifest)
+            else:
+                self.writer.write(there, brought.layers, embedding=brought.embedding)
 
     def layer(self, kind: str, text: str) -> Layer:
         """Store a small text as a layer. Raises StorageFull."""
-        return self._writer.text_layer(kind, text)
+        return self.writer.text_layer(kind, text)
 
     def digests_of(self, name: Name) -> set[str]:
         """What the model of this name refers to now; nothing when it is not there."""
@@ -262,7 +266,7 @@ class ModelStore:
         """Remove those of the blobs that no manifest needs; True when one was removed."""
         if not digests:
             return False
-        with self._changing():
+        with self.changing():
             return self._drop_unreferenced(digests)
 
     def sweep(self, *, grace_seconds: float = GRACE_SECONDS) -> int:
@@ -272,12 +276,18 @@ class ModelStore:
         """
         if not self.blobs.directory.is_dir():
             return 0
-        with self._changing():
+        with self.changing():
             try:
                 referenced = self.manifests.references()
             except InvalidModel:
                 return 0
             return self.blobs.sweep(referenced, grace_seconds=grace_seconds)
+
+    def is_verified(self, digest: str) -> bool:
+        """Whether the blob was hashed since it was last changed, and was right."""
+        with contextlib.suppress(OSError):
+            return self.remembered.is_verified(digest, self.blobs.path(digest))
+        return False
 
     def verify_blob(self, digest: str) -> bool:
         """Hash a blob anew; True when it is here and right."""
@@ -290,7 +300,7 @@ class ModelStore:
             self.remembered.note_verified(digest, path)
         return right
 
-    def _locate(self, text: str) -> Name | None:
+    def locate(self, text: str) -> Name | None:
         name = parse_name(text)
         return None if name is None else self.manifests.locate(name)
 
@@ -299,7 +309,7 @@ class ModelStore:
             for stored, known in self._found.values():
                 if known is model or stored.digest == model.summary.digest:
                     return stored.manifest
-        there = self._locate(model.name)
+        there = self.locate(model.name)
         stored_now = self.manifests.read(there) if there else None
         if stored_now is None or stored_now.digest != model.summary.digest:
             raise InvalidModel(f"model {model.name!r} was changed meanwhile", hint="ask again")
@@ -331,7 +341,7 @@ class ModelStore:
             yield
 
     @contextlib.contextmanager
-    def _changing(self) -> Iterator[None]:
+    def changing(self) -> Iterator[None]:
         """One change of names and references at a time, over all processes."""
         with disk_errors(_PLACE):
             make_private_directory(self.root)

@@ -13,12 +13,12 @@ from dimora.models.assembly import Assembly
 from dimora.models.facts import facts_of, in_order
 from dimora.models.manifests import (
     CONFIG_TYPE,
-    LAYER_PREFIX,
     Layer,
     Manifest,
     Manifests,
     StoredManifest,
     StoredMessage,
+    media_type,
 )
 from dimora.models.names import Name
 from dimora.storage.blobs import BlobStore
@@ -34,8 +34,12 @@ class ModelWriter:
         self._manifests = manifests
         self._assembly = assembly
 
-    def layer(self, kind: str, digest: str, size_bytes: int) -> Layer:
-        return Layer(media_type=LAYER_PREFIX + kind, digest=digest, size=size_bytes)
+    def layer(
+        self, kind: str, digest: str, size_bytes: int, *, name: str = "", scale: float = 1.0
+    ) -> Layer:
+        return Layer(
+            media_type=media_type(kind), digest=digest, size=size_bytes, name=name, scale=scale
+        )
 
     def text_layer(self, kind: str, text: str | bytes) -> Layer:
         """Store a small text. Raises StorageFull."""

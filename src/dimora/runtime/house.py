@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from dimora.core.settings import Settings
 from dimora.core.types import (
     Done,
     Event,
-    Message,
     Principal,
     Progress,
     Queued,
@@ -35,6 +34,7 @@ from dimora.runtime.lending import Lending, LentReservation
 from dimora.runtime.planning import Planner
 from dimora.tasks.base import Model, ModelSummary, Running
 from dimora.tasks.options import Options
+from dimora.tasks.recipe import Recipe
 
 
 class House:
@@ -71,8 +71,15 @@ class House:
         """All counts as Prometheus text."""
         return self.ledger.tell(self.lending.running())
 
-    async def run(self, principal: Principal, request: Request) -> AsyncIterator[Event]:
+    async def run(
+        self,
+        principal: Principal,
+        request: Request,
+        content: AsyncIterator[bytes] | None = None,
+    ) -> AsyncIterator[Event]:
         """The one way in: check, run the task, record.
+
+        `content` is what came beside the request's words, such as an upload.
 
         Yields Events and one Done, last. The record is written before Done leaves the house, and
         in any case when the answer ends, fails or is given up (aclose).
@@ -86,7 +93,7 @@ class House:
             if self.settings.strict and request.warnings:
                 raise BadRequest(request.warnings[0], hint="the server is strict")
             self.audit.check()
-            rooms = RoomsFor(self, principal)
+            rooms = RoomsFor(self, principal, content)
             visit.rooms = rooms
             stream = task.run(request, rooms)
             try:
@@ -110,7 +117,13 @@ class House:
 
     def _files_of(self, model: Model) -> ModelFiles:
         files = self.models.verified_files(model)
-        return ModelFiles(weights=files.weights, projector=files.projector, adapters=files.adapters)
+        return ModelFiles(
+            weights=files.weights,
+            projector=files.projector,
+            adapters=files.adapters,
+            draft=files.draft,
+            folder=files.folder,
+        )
 
 
 class _Visit:
@@ -156,8 +169,11 @@ class _Visit:
 class RoomsFor:
     """The rooms as one principal's request may use them; see tasks.base.Rooms."""
 
-    def __init__(self, house: House, principal: Principal) -> None:
+    def __init__(
+        self, house: House, principal: Principal, content: AsyncIterator[bytes] | None
+    ) -> None:
         self.principal = principal
+        self.content = content
         self.models = ModelsFor(house, self)
         self.found = ""
         self._house = house
@@ -216,26 +232,13 @@ class ModelsFor:
     def delete(self, name: str) -> None:
         self._store.delete(name)
 
-    def create(
-        self,
-        name: str,
-        source: str,
-        *,
-        options: Options,
-        system: str | None,
-        template: str | None,
-        messages: Sequence[Message] | None,
-        licenses: Sequence[str],
-    ) -> None:
-        self._store.create(
-            name,
-            source,
-            options=options,
-            system=system,
-            template=template,
-            messages=messages,
-            licenses=licenses,
-        )
+    async def create(
+        self, name: str, recipe: Recipe, warnings: list[str]
+    ) -> AsyncGenerator[Progress, None]:
+        steps = self._store.create(name, recipe, warnings)
+        async with aclosing(steps):
+            async for progress in steps:
+                yield progress
 
 
 def is_file_name(name: str) -> bool:

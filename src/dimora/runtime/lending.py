@@ -92,7 +92,7 @@ class Lending:
     ) -> LentReservation:
         demand = Demand(
             ticket=next(self._tickets),
-            seat=model.weights_digest,
+            seat=model.load_key,
             plan=plan,
             workspace=workspace,
             batch=batch,
@@ -122,7 +122,7 @@ class Lending:
         self._ledger.note_wait(model.name, seconds)
 
     async def unload(self, model: Model) -> None:
-        self._carry_out(self._scheduler.unload(model.weights_digest, time.monotonic()))
+        self._carry_out(self._scheduler.unload(model.load_key, time.monotonic()))
 
     def running(self) -> list[Running]:
         """Latest expiry first."""

@@ -41,7 +41,7 @@ class Planner:
             pinned, pinned_by = options.engine, "the model" if own else "the request"
         else:
             pinned, pinned_by = self._settings.engine, "the settings"
-        key = (model.weights_digest, pinned, pinned_by)
+        key = (model.load_key, pinned, pinned_by)
         if key not in self._choices:
             self._choices[key] = choose_engine(
                 self._engines, model, self._engine_settings, pinned=pinned, pinned_by=pinned_by

@@ -13,6 +13,7 @@ import msgspec
 from dimora.core.types import Event, Message, Principal, Progress, Queued
 from dimora.prompts.prompt import Prompt
 from dimora.tasks.options import LoadOptions, Options, Sampling
+from dimora.tasks.recipe import Recipe
 
 # What a principal may be allowed to do; every task names the one it needs.
 Right = Literal["use", "read", "manage", "administer"]
@@ -68,8 +69,10 @@ class EmbeddingHabits(msgspec.Struct, frozen=True, kw_only=True):
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """A model as tasks see it: no paths. Made by `models` from manifest and file header.
 
-    `weights_digest` names the model file (two names with one file share a worker);
-    for a bare file it is made of what the file system says of it.
+    `weights_digest` names the model file; for a bare file it is made of what the file system says
+    of it, for a folder of files of the digests of all.
+    `adapters` are digests of adapter files, each with its scale.
+    `documents` are the names of documents that belong to the model.
     `chat_template` is the Jinja template in the model file, `template` the Go one of the manifest.
     `metadata` holds all key-values of the model file; long arrays are lists cut to nothing.
     `fim` holds the fill-in-the-middle tokens (prefix, suffix, middle) or is empty.
@@ -92,6 +95,20 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     tensors: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
     tensor_types: tuple[str, ...] = ()
     embedding: EmbeddingHabits = EmbeddingHabits()
+    adapters: tuple[tuple[str, float], ...] = ()
+    projector_digest: str = ""
+    draft_digest: str = ""
+    documents: tuple[str, ...] = ()
+    renderer: str = ""
+    parser: str = ""
+    requires: str = ""
+
+    @property
+    def load_key(self) -> str:
+        """Equal for models that one worker can serve: the same weights and what goes with them."""
+        extras = [f"{digest}*{scale:g}" for digest, scale in self.adapters]
+        extras += [digest for digest in (self.projector_digest, self.draft_digest) if digest]
+        return "+".join([self.weights_digest, *extras])
 
     @property
     def name(self) -> str:
@@ -124,17 +141,12 @@ class Models(Protocol):
         """Raises NotFound or BadRequest."""
 
     def create(
-        self,
-        name: str,
-        source: str,
-        *,
-        options: Options,
-        system: str | None,
-        template: str | None,
-        messages: Sequence[Message] | None,
-        licenses: Sequence[str],
-    ) -> None:
-        """A new name over the layers of `source`; what is None is kept."""
+        self, name: str, recipe: Recipe, warnings: list[str]
+    ) -> AsyncGenerator[Progress, None]:
+        """Make a model; what was done otherwise than asked is added to `warnings`.
+
+        Raises NotFound, BadRequest, InvalidModel, StorageFull.
+        """
 
 
 class TopToken(msgspec.Struct, frozen=True, array_like=True):
@@ -234,6 +246,8 @@ class Rooms(Protocol):
 
     principal: Principal
     models: Models
+    content: AsyncIterator[bytes] | None
+    """What came with the request beside its words, such as an upload; read it at most once."""
 
     def reserve(
         self, model: Model, options: Options, *, keep_alive: float | None, batch: bool = False

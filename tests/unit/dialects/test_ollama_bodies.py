@@ -18,6 +18,7 @@ from dimora.tasks.embed import Embed
 from dimora.tasks.generate import Generate
 from dimora.tasks.hold_model import HoldModel
 from dimora.tasks.options import Options
+from dimora.tasks.recipe import Recipe
 
 PIXEL = b"\x89PNG"
 ENCODED = base64.b64encode(PIXEL).decode()
@@ -202,15 +203,18 @@ def test_create_from_a_model_takes_all_that_needs_no_new_file():
     )
     assert request == CreateModel(
         model="m",
-        source="base",
-        system="s",
-        template="t",
-        options=Options(stop=("x",)),
-        messages=(Message("user", (Text("u"),)),),
-        licenses=("MIT", "more"),
+        recipe=Recipe(
+            source="base",
+            system="s",
+            template="t",
+            options=Options(stop=("x",)),
+            messages=(Message("user", (Text("u"),)),),
+            licenses=("MIT", "more"),
+        ),
         warnings=("unknown option 'colour' was ignored",),
     )
-    assert asked("/api/create", **{"from": "base"}) == CreateModel(model="m", source="base")
+    plain = CreateModel(model="m", recipe=Recipe(source="base"))
+    assert asked("/api/create", **{"from": "base"}) == plain
 
 
 @pytest.mark.parametrize("field", ["files", "adapters", "quantize", "renderer", "info"])

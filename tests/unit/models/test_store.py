@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from dimora.core.types import Message, Text
 from dimora.models.store import ModelStore
 from dimora.tasks.base import EmbeddingHabits
 from dimora.tasks.options import Options
+from dimora.tasks.recipe import Recipe
 from tests.unit.models.making import OllamaStore, digest_of, tiny_gguf
 
 LIBRARY = ("registry.ollama.ai", "library")
@@ -58,15 +61,13 @@ def names_in(store: ModelStore) -> set[str]:
     return {row.name for row in store.all()}
 
 
-def create(store: ModelStore, name: str, source: str, **changes: object) -> None:
-    wanted: dict[str, object] = {
-        "options": Options(),
-        "system": None,
-        "template": None,
-        "messages": None,
-        "licenses": (),
-    }
-    store.create(name, source, **(wanted | changes))  # type: ignore[arg-type]
+def create(store: ModelStore, name: str, source: str, **changes: Any) -> list[str]:
+    """Create a model of another; gives the status words."""
+
+    async def run() -> list[str]:
+        return [p.status async for p in store.create(name, Recipe(source=source, **changes), [])]
+
+    return asyncio.run(run())
 
 
 def test_an_ollama_store_is_listed_as_it_is(store: ModelStore, weights: bytes) -> None:
@@ -167,7 +168,7 @@ def test_projectors_and_adapters_are_verified_too(
     assert "vision" in model.summary.capabilities
     files = store.verified_files(model)
     assert files.projector == str(store.blobs.path(digest_of(b"GGUF eyes")))
-    assert files.adapters == (str(store.blobs.path(digest_of(b"GGUF lora"))),)
+    assert files.adapters == ((str(store.blobs.path(digest_of(b"GGUF lora"))), 1.0),)
     store.blobs.path(digest_of(b"GGUF eyes")).write_bytes(b"GGUF eyeS")
     with pytest.raises(InvalidModel, match=digest_of(b"GGUF eyes")):
         store.verified_files(model)

@@ -19,6 +19,7 @@ from dimora.tasks.copy_model import CopyModel
 from dimora.tasks.create_model import CreateModel
 from dimora.tasks.delete_model import DeleteModel
 from dimora.tasks.pull_model import PullModel
+from dimora.tasks.recipe import Recipe
 
 
 class PullBody(Body, frozen=True, kw_only=True):
@@ -142,14 +143,17 @@ def decode_create(incoming: Incoming) -> Asked:
     options, about_options = read_options(body.parameters)
     messages, about_messages = read_messages(body.messages)
     licenses = [body.license] if isinstance(body.license, str) else body.license
-    request = CreateModel(
-        model=name,
+    recipe = Recipe(
         source=body.source,
         options=options,
         system=body.system,
         template=body.template,
         messages=messages or None,
         licenses=tuple(text for text in licenses if text),
+    )
+    request = CreateModel(
+        model=name,
+        recipe=recipe,
         warnings=(*warnings, *about_options, *about_messages),
     )
     return Asked(request, ProgressAnswer(Wording(body.source), streaming=body.stream))

