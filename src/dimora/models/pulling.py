@@ -7,9 +7,12 @@ import contextlib
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dimora.core.errors import InternalError, NotFound, SourceFailed
 from dimora.core.types import Progress
-from dimora.models.manifests import Layer
+from dimora.models.catalogue import Entry, HubFile
+from dimora.models.manifests import Layer, with_layer
 from dimora.models.names import Name, parse_name
 from dimora.models.sources import SHELF
 from dimora.models.sources.base import Brought, Source, Wanted
@@ -41,6 +44,10 @@ class Pull:
         yield Progress(status="verifying sha256 digest")
         for layer in brought.layers:
             await asyncio.to_thread(self._verify, layer)
+        entry = self._store.catalogue.find(wanted.name)
+        if entry is not None:
+            _check_pinned(brought, entry)
+            brought = await asyncio.to_thread(self._with_notice, brought, entry)
         yield Progress(status="writing manifest")
         await asyncio.to_thread(self._store.commit, wanted.name, brought)
         unused = before - await asyncio.to_thread(self._store.digests_of, wanted.name)
@@ -51,7 +58,7 @@ class Pull:
     def _choose(self, text: str, insecure: bool) -> tuple[Wanted, Source]:
         name = parse_name(text) or _name_of_file(text)
         if name is not None:
-            entry = self._store.catalogue.find(name)
+            entry = self._store.catalogue.pinned(name)
             wanted = Wanted(text=text, name=name, entry=entry, insecure=insecure)
             for source in SHELF.all().values():
                 if source.accepts(wanted):
@@ -63,9 +70,27 @@ class Pull:
             hint=f"models that can be pulled: {known}",
         )
 
+    def _with_notice(self, brought: Brought, entry: Entry) -> Brought:
+        """With a licence among its layers, of our words where the source brought none."""
+        if any(layer.kind == "license" for layer in brought.layers):
+            return brought
+        layer = self._store.layer("license", entry.license_text)
+        manifest = brought.manifest and with_layer(brought.manifest, layer)
+        return msgspec.structs.replace(brought, layers=(*brought.layers, layer), manifest=manifest)
+
     def _verify(self, layer: Layer) -> None:
         if not self._store.is_verified(layer.digest) and not self._store.verify_blob(layer.digest):
             raise SourceFailed(f"digest mismatch, file must be downloaded again: {layer.digest}")
+
+
+def _check_pinned(brought: Brought, entry: Entry) -> None:
+    """Raises SourceFailed when the catalogue knows the model's file, and this is another."""
+    pinned = entry.place.sha256 if isinstance(entry.place, HubFile) else ""
+    if pinned and all(layer.digest != f"sha256:{pinned}" for layer in brought.layers):
+        raise SourceFailed(
+            f"{entry.name} came with another sha256 than the catalogue knows",
+            hint="its owner may have changed the file, or something on the way did",
+        )
 
 
 def _name_of_file(text: str) -> Name | None:

@@ -7,6 +7,8 @@ do), and `async def run(request, rooms)`, an async generator of Events that ends
 from dimora.core.shelf import Shelf
 
 # Files that several tasks share; they are not tasks.
-_SHARED = frozenset({"constrained", "conversation", "generation", "options", "recipe", "writing"})
+_SHARED = frozenset(
+    {"advice", "constrained", "conversation", "generation", "options", "recipe", "writing"}
+)
 
 SHELF = Shelf("dimora.tasks", furniture=_SHARED)

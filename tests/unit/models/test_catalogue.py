@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from dimora.models.catalogue import Catalogue, Entry
+from dimora.models.catalogue import Catalogue, Entry, PythonPackage
 from dimora.models.conversions import SHELF as CONVERSIONS
 from dimora.models.names import parse_name
 from dimora.models.sources import SHELF as SOURCES
@@ -26,16 +26,28 @@ def test_every_entry_says_what_is_needed(entry: Entry) -> None:
         name = parse_name(text)
         assert name is not None and name.display == text
         assert find(text) == entry
-    assert re.fullmatch(r"[0-9a-f]{64}", entry.sha256)
-    assert entry.source in SOURCES.names()
-    assert entry.package_bytes > 0 and entry.size_bytes > 0
+    assert entry.size_bytes > 0 and entry.parameters > 0 and entry.context_length > 0
     assert entry.license and entry.notice and entry.description and entry.languages
-    if entry.product is not None:
-        assert entry.product.conversion in CONVERSIONS.names()
-        assert re.fullmatch(r"[0-9a-f]{64}", entry.product.sha256)
-        assert entry.model_digest == f"sha256:{entry.product.sha256}" != entry.digest
+    assert entry.quantization and entry.place.words
+    assert entry.is_open or entry.license_url.startswith("https://")
+    assert ("embedding" in entry.capabilities) == (entry.type == "embedding")
+
+
+PINNED = [(entry, entry.place) for entry in ENTRIES if isinstance(entry.place, PythonPackage)]
+
+
+@pytest.mark.parametrize(("entry", "package"), PINNED, ids=lambda one: getattr(one, "name", ""))
+def test_what_is_in_a_package_is_pinned(entry: Entry, package: PythonPackage) -> None:
+    assert "python_index" in SOURCES.names()
+    assert re.fullmatch(r"[0-9a-f]{64}", package.sha256)
+    assert package.package_bytes > 0 and package.size_bytes > 0
+    assert package.model_bytes == entry.size_bytes and not entry.rounded
+    if package.product is not None:
+        assert package.product.conversion in CONVERSIONS.names()
+        assert re.fullmatch(r"[0-9a-f]{64}", package.product.sha256)
+        assert package.model_digest == f"sha256:{package.product.sha256}" != package.digest
     else:
-        assert entry.model_digest == entry.digest
+        assert package.model_digest == package.digest
 
 
 def test_no_name_is_said_twice() -> None:

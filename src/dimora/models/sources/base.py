@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody asked for: `text` is how they wrote it, `name` what it will be called here.
 
-    `entry` is the catalogue's, if it has one. `insecure` allows a registry without encryption.
+    `entry` is the catalogue's for a model it pins to a package; every other name means what it
+    means at its source. `insecure` allows a registry without encryption.
     """
 
     text: str

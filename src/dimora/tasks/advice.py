@@ -1,0 +1,152 @@
+"""What is known of a model before it is loaded, or even here: the catalogue, memory and speed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+ModelType = Literal["instruct", "code", "embedding", "vision", "reasoning"]
+SizeClass = Literal["small", "medium", "large"]
+
+# Parameters up to which a model counts as small or medium.
+_SMALL_PARAMETERS = 4_500_000_000
+_MEDIUM_PARAMETERS = 15_000_000_000
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What memory depends on, of a model that is not here: numbers of its configuration.
+
+    `head_width` is of one key or value, `window` how far back a layer looks where not all layers
+    look back to the beginning. A model of experts has `experts`, of which `experts_used` work on
+    one token, each `expert_feed_forward` wide. A `tied` model writes with the matrix it reads with.
+    """
+
+    architecture: str
+    blocks: int
+    width: int
+    heads: int
+    kv_heads: int
+    head_width: int
+    feed_forward: int
+    vocabulary: int
+    tied: bool = False
+    window: int = 0
+    experts: int = 0
+    experts_used: int = 0
+    expert_feed_forward: int = 0
+    splits_words_like: str = ""
+
+
+class Advice(msgspec.Struct, frozen=True, kw_only=True):
+    """One model of the catalogue, as people are told of it.
+
+    With `rounded` the number of parameters and the size are about so. `memory_bytes` is an
+    estimate for the usual window, 0 where nothing is known; `fits` compares it with this machine.
+    `here` is whether the store has it, `accepted` whether its licence was accepted or needs no
+    such thing.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    description: str
+    type: ModelType
+    size: SizeClass
+    parameters: int
+    active_parameters: int
+    quantization: str
+    size_bytes: int
+    rounded: bool
+    context_length: int
+    capabilities: tuple[str, ...]
+    languages: tuple[str, ...]
+    license: str
+    license_url: str
+    notice: str
+    is_open: bool
+    accepted: bool
+    source: str
+    memory_bytes: int
+    fits: bool
+    here: bool
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """The licence of a model that is about to be fetched."""
+
+    license: str
+    license_url: str
+    notice: str
+    is_open: bool
+    accepted: bool
+
+
+class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody agreed to a licence; `time` as ISO 8601 in UTC, `by` is how: asked, or a setting."""
+
+    time: str
+    user: str
+    model: str
+    license: str
+    by: str = "asked"
+
+
+class Footprint(msgspec.Struct, frozen=True, kw_only=True):
+    """The memory one engine takes for a loaded model whose windows are full.
+
+    `weights_bytes` as the engine holds them, `kv_cache_bytes` for all parallel answers,
+    `compute_bytes` for intermediate results, `overhead_bytes` for process, libraries and words.
+    `later_bytes` may come on top when much has been asked. `read_bytes_per_token` is what has to
+    be read to write one token, and `read_bytes_per_past_token` for each token before it.
+    """
+
+    weights_bytes: int
+    kv_cache_bytes: int
+    compute_bytes: int
+    overhead_bytes: int
+    later_bytes: int = 0
+    read_bytes_per_token: int = 0
+    read_bytes_per_past_token: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def total_bytes(self) -> int:
+        return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.overhead_bytes
+
+
+class Speed(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens per second one answer is written with: between `low` and `high` by the bandwidth
+    of the memory. `measured` and `measured_prompt` are what this machine did last, 0 if never."""
+
+    bandwidth_bytes_per_second: float
+    low: float
+    high: float
+    measured: float = 0.0
+    measured_prompt: float = 0.0
+
+
+class Forecast(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model would be loaded, what that takes, and whether there is room.
+
+    `usable_bytes` is what models may take by the settings, loaded ones included, since they can
+    leave; `free_bytes` is free now.
+    """
+
+    engine: str
+    engine_reason: str
+    num_ctx: int
+    parallel: int
+    footprint: Footprint
+    free_bytes: int
+    usable_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        return self.footprint.total_bytes <= self.usable_bytes
+
+
+def size_class(parameters: int) -> SizeClass:
+    """Foundry's words for how large a model is."""
+    if parameters <= _SMALL_PARAMETERS:
+        return "small"
+    return "medium" if parameters <= _MEDIUM_PARAMETERS else "large"
