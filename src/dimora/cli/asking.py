@@ -57,10 +57,15 @@ def pull_with_bar(door: Door, name: str) -> None:
     from dimora.tasks.pull_model import PullModel
 
     with closing(door.ask(PullModel(model=name))) as events:
-        if sys.stderr.isatty():
-            _show_bar(events)
-        else:
-            _show_lines(events)
+        show_progress(events)
+
+
+def show_progress(events: Iterator[Event]) -> None:
+    """Hear events to their end; a bar on a terminal, else a line for each step."""
+    if sys.stderr.isatty():
+        _show_bar(events)
+    else:
+        _show_lines(events)
 
 
 def _show_lines(events: Iterator[Event]) -> None:

@@ -309,6 +309,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.models if self.models != Path() else self.home / "models"
 
     @property
+    def toolchain_path(self) -> Path:
+        return self.home / "toolchain"
+
+    @property
     def audit_path(self) -> Path:
         return self.home / "log" / "audit.jsonl"
 

@@ -68,9 +68,9 @@ async def locate_wheel(package: str, version: str, platforms: Sequence[str]) -> 
             *(word for platform in platforms for word in ("--platform", platform)),
         ]
         # Without this pip fetches the whole wheel when an index serves no metadata apart.
-        status, out, err = await _run_pip([*arguments, "--use-feature=fast-deps", wanted])
+        status, out, err = await run_pip([*arguments, "--use-feature=fast-deps", wanted])
         if status == _USAGE_ERROR:
-            status, out, err = await _run_pip([*arguments, wanted])
+            status, out, err = await run_pip([*arguments, wanted])
     if status != 0:
         raise _failure(wanted, err)
     try:
@@ -82,7 +82,7 @@ async def locate_wheel(package: str, version: str, platforms: Sequence[str]) -> 
 
 async def index_access() -> IndexAccess:
     """pip's settings for certificates, proxy and passwords; empty where pip says nothing."""
-    status, out, _ = await _run_pip(["config", "list"])
+    status, out, _ = await run_pip(["config", "list"])
     return read_access(out.decode("utf-8", "replace")) if status == 0 else IndexAccess()
 
 
@@ -121,7 +121,7 @@ def _passwords(urls: str) -> dict[str, tuple[str, str]]:
     return found
 
 
-async def _run_pip(arguments: Sequence[str]) -> tuple[int, bytes, bytes]:
+async def run_pip(arguments: Sequence[str], **environment: str) -> tuple[int, bytes, bytes]:
     """Exit status, output and errors of pip in this Python. Raises SourceFailed on a time-out."""
     # -P keeps the working directory out of the module path.
     process = await asyncio.create_subprocess_exec(
@@ -129,7 +129,12 @@ async def _run_pip(arguments: Sequence[str]) -> tuple[int, bytes, bytes]:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+        env={
+            **os.environ,
+            "PIP_NO_INPUT": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            **environment,
+        },
     )
     try:
         out, err = await asyncio.wait_for(process.communicate(), TIMEOUT_SECONDS)

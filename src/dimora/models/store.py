@@ -25,7 +25,7 @@ from dimora.models.writing import ModelWriter
 from dimora.storage.blobs import GRACE_SECONDS, BlobStore, hash_file
 from dimora.storage.disk import disk_errors, make_private_directory
 from dimora.storage.locks import held
-from dimora.tasks.base import Model, ModelSummary
+from dimora.tasks.base import Model, ModelSummary, ToolchainState
 from dimora.tasks.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -50,8 +50,9 @@ class VerifiedFiles(msgspec.Struct, frozen=True, kw_only=True):
 class ModelStore:
     """The models below `root`, which may be a directory that Ollama filled.
 
-    `cache_path` is a directory for what can be found out again. Methods block, except `pull`;
-    threads and processes may share a store.
+    `cache_path` is a directory for what can be found out again, `toolchain_path` the one of the
+    llama.cpp toolchain. Methods block, except those that yield; threads and processes may share a
+    store.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class ModelStore:
         cache_path: Path | None = None,
         catalogue: Catalogue | None = None,
         access: SourceAccess | None = None,
+        toolchain_path: Path | None = None,
     ) -> None:
         self.root = root
+        self.toolchain_path = toolchain_path or root.parent / "toolchain"
         self.access = access or SourceAccess()
         self.blobs = BlobStore(root)
         self.manifests = Manifests(root)
@@ -235,6 +238,25 @@ class ModelStore:
         async with contextlib.aclosing(Pull(self).run(name, insecure=insecure)) as steps:
             async for progress in steps:
                 yield progress
+
+    async def install_toolchain(self, jobs: int) -> AsyncGenerator[Progress, None]:
+        """See tasks.base.Models."""
+        from dimora.models.toolchain_install import Installation
+
+        async with contextlib.aclosing(Installation(self.toolchain_path, jobs=jobs).run()) as steps:
+            async for progress in steps:
+                yield progress
+
+    def toolchain(self) -> ToolchainState:
+        from dimora.models.toolchain import state_of
+
+        return state_of(self.toolchain_path)
+
+    def remove_toolchain(self) -> bool:
+        """True when there was something. Raises Conflict."""
+        from dimora.models.toolchain import remove_toolchain
+
+        return remove_toolchain(self.toolchain_path)
 
     def commit(self, target: Name, brought: Brought) -> None:
         """Write the manifest of a pulled model, once all its blobs are here.

@@ -32,7 +32,7 @@ from dimora.ledger.ledger import Ledger
 from dimora.models.store import ModelStore
 from dimora.runtime.lending import Lending, LentReservation
 from dimora.runtime.planning import Planner
-from dimora.tasks.base import Model, ModelSummary, Running
+from dimora.tasks.base import Model, ModelSummary, Running, ToolchainState
 from dimora.tasks.options import Options
 from dimora.tasks.recipe import Recipe
 
@@ -42,7 +42,11 @@ class House:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.models = ModelStore(settings.models_path, cache_path=settings.home / "cache")
+        self.models = ModelStore(
+            settings.models_path,
+            cache_path=settings.home / "cache",
+            toolchain_path=settings.toolchain_path,
+        )
         self.ledger = Ledger()
         self.audit = Audit(settings.audit_path)
         self.lending = Lending(settings, self.ledger, self._files_of)
@@ -239,6 +243,17 @@ class ModelsFor:
         async with aclosing(steps):
             async for progress in steps:
                 yield progress
+
+    async def install_toolchain(self, jobs: int) -> AsyncGenerator[Progress, None]:
+        async with aclosing(self._store.install_toolchain(jobs)) as steps:
+            async for progress in steps:
+                yield progress
+
+    def toolchain(self) -> ToolchainState:
+        return self._store.toolchain()
+
+    def remove_toolchain(self) -> bool:
+        return self._store.remove_toolchain()
 
 
 def is_file_name(name: str) -> bool:

@@ -122,6 +122,23 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         return capability in self.summary.capabilities
 
 
+class ToolchainState(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of the llama.cpp toolchain. `state` is one of `installed`, `begun`,
+    `for another processor`, `not installed`; `way` says how its kernels were compiled, `notes`
+    what did not work, `commit` is llama.cpp's. Times are seconds, `built_at` since 1970."""
+
+    state: str
+    wanted_version: str
+    version: str = ""
+    commit: str = ""
+    way: str = ""
+    notes: tuple[str, ...] = ()
+    built_at: float = 0.0
+    seconds: float = 0.0
+    size_bytes: int = 0
+    programs: tuple[str, ...] = ()
+
+
 class Models(Protocol):
     """The keeper of models, as tasks use it."""
 
@@ -147,6 +164,18 @@ class Models(Protocol):
 
         Raises NotFound, BadRequest, InvalidModel, StorageFull.
         """
+
+    def install_toolchain(self, jobs: int) -> AsyncGenerator[Progress, None]:
+        """Fetch and build llama.cpp's programs; goes on where an earlier try ended.
+
+        `jobs` compilers run at a time, 0 for as many as fit.
+        Raises NotFound, Conflict, SourceFailed, StorageFull, InternalError.
+        """
+
+    def toolchain(self) -> ToolchainState: ...
+
+    def remove_toolchain(self) -> bool:
+        """True when there was something. Raises Conflict."""
 
 
 class TopToken(msgspec.Struct, frozen=True, array_like=True):
