@@ -213,7 +213,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Knob(
             _string,
-            "llama-server executable; empty looks on PATH, `none` uses the built-in one",
+            "llama-server executable; empty takes the toolchain's, or one on PATH; `none` for neither",
             ("DIMORA_LLAMA_SERVER",),
         ),
     ] = ""

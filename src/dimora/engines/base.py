@@ -23,11 +23,17 @@ from dimora.tasks.options import LoadOptions, Sampling
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of the settings that engines see. `scratch_path` is a private 0700 directory."""
+    """The part of the settings that engines see. `scratch_path` is a private 0700 directory.
+
+    `llama_server_path` is the executable to run, `llama_server_from` who named it, in words;
+    `llama_server_refused` says why the one that was named is not run.
+    """
 
     scratch_path: str
     cache_path: str = ""
     llama_server_path: str = ""
+    llama_server_from: str = ""
+    llama_server_refused: str = ""
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):

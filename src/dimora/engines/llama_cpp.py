@@ -55,7 +55,9 @@ _PR_SET_PDEATHSIG = 1
 
 def offer(settings: EngineSettings) -> Offer:
     if settings.llama_server_path:
-        return Offer(available=True, reason="a llama-server executable")
+        return Offer(available=True, reason=f"the llama-server of {settings.llama_server_from}")
+    if settings.llama_server_refused and settings.llama_server_from == "the settings":
+        return Offer(available=False, reason=settings.llama_server_refused)
     try:
         return Offer(available=True, version=version("xllamacpp"), reason="the built-in server")
     except PackageNotFoundError:
@@ -68,8 +70,13 @@ def refuses(model: Model) -> str:
 
 def rank(model: Model, settings: EngineSettings) -> tuple[int, str]:
     if settings.llama_server_path:
-        return 60, "a llama-server executable is installed"
-    return 40, "llama.cpp loads every GGUF"
+        return (
+            60,
+            f"llama.cpp loads every GGUF, by the llama-server of {settings.llama_server_from}",
+        )
+    reason = "llama.cpp loads every GGUF, by the built-in server"
+    refused = settings.llama_server_refused
+    return 40, f"{reason}; {refused}" if refused else reason
 
 
 def load(

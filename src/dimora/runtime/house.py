@@ -50,7 +50,7 @@ class House:
         self.ledger = Ledger()
         self.audit = Audit(settings.audit_path)
         self.lending = Lending(settings, self.ledger, self._files_of)
-        self.planner = Planner(settings, engines.SHELF, self.lending.engine_settings())
+        self.planner = Planner(settings, engines.SHELF, self.lending.engine_settings)
         self._identities = Identities(settings)
 
     async def start(self) -> None:

@@ -23,6 +23,7 @@ from dimora.engines.base import EngineSettings, ModelFiles
 from dimora.ledger.ledger import Ledger
 from dimora.prompts.prompt import Prompt
 from dimora.runtime import messages, scheduler
+from dimora.runtime.llama_servers import LlamaServers
 from dimora.runtime.scheduler import Demand, Effect, Limits, Plan, Scheduler
 from dimora.runtime.workers import Worker, start_worker
 from dimora.tasks.base import Embedded, Finish, Model, Running, Token
@@ -63,6 +64,7 @@ class Lending:
         self._settings = settings
         self._ledger = ledger
         self._files_of = files_of
+        self._llama_servers = LlamaServers(settings)
         limits = Limits(
             max_queue=settings.max_queue,
             max_queue_per_workspace=settings.max_queue_per_workspace,
@@ -280,12 +282,13 @@ class Lending:
         """What engines may know; with `scratch` their private directory is made."""
         if scratch and self._scratch is None:
             self._scratch = _make_scratch(self._settings.home)
-        wanted = self._settings.llama_server
-        executable = "" if wanted == "none" else shutil.which(wanted or "llama-server") or ""
+        server = self._llama_servers.find()
         return EngineSettings(
             scratch_path=str(self._scratch or ""),
             cache_path=str(self._settings.home / "cache"),
-            llama_server_path=executable,
+            llama_server_path=server.path,
+            llama_server_from=server.named_by,
+            llama_server_refused=server.refused,
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dimora.core.settings import Settings
 from dimora.core.shelf import Shelf
 from dimora.engines.base import EngineSettings
@@ -17,14 +19,16 @@ _SMALLEST_CONTEXT = 4
 
 
 class Planner:
-    """Plans of one house. Remembers which engine it chose for a model: asking every engine takes
-    milliseconds, and what is installed does not change while a house stands."""
+    """Plans of one house. Remembers which engine it chose for a model, since asking every engine
+    takes milliseconds, for as long as `engine_settings` gives the same llama-server."""
 
-    def __init__(self, settings: Settings, engines: Shelf, engine_settings: EngineSettings) -> None:
+    def __init__(
+        self, settings: Settings, engines: Shelf, engine_settings: Callable[[], EngineSettings]
+    ) -> None:
         self._settings = settings
         self._engines = engines
         self._engine_settings = engine_settings
-        self._choices: dict[tuple[str, str, str], Choice] = {}
+        self._choices: dict[tuple[str, ...], Choice] = {}
 
     def plan(self, model: Model, options: Options) -> Plan:
         """Raises UnsupportedFeature when no engine, or not the pinned one, can load the model."""
@@ -33,7 +37,7 @@ class Planner:
 
     def refusals(self, model: Model) -> dict[str, str]:
         """Why each engine that cannot load this model cannot, by name."""
-        return refusals(self._engines, model, self._engine_settings)
+        return refusals(self._engines, model, self._engine_settings())
 
     def _choose(self, model: Model, options: Options) -> Choice:
         if options.engine:
@@ -41,10 +45,11 @@ class Planner:
             pinned, pinned_by = options.engine, "the model" if own else "the request"
         else:
             pinned, pinned_by = self._settings.engine, "the settings"
-        key = (model.load_key, pinned, pinned_by)
+        now = self._engine_settings()
+        key = (model.load_key, pinned, pinned_by, now.llama_server_path, now.llama_server_refused)
         if key not in self._choices:
             self._choices[key] = choose_engine(
-                self._engines, model, self._engine_settings, pinned=pinned, pinned_by=pinned_by
+                self._engines, model, now, pinned=pinned, pinned_by=pinned_by
             )
         return self._choices[key]
 
