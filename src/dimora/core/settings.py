@@ -213,7 +213,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Knob(
             _string,
-            "llama-server executable; empty takes the toolchain's, or one on PATH; `none` for neither",
+            "llama-server executable; empty: the toolchain's or one on PATH; `none`: the built-in",
             ("DIMORA_LLAMA_SERVER",),
         ),
     ] = ""

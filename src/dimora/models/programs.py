@@ -34,7 +34,7 @@ OFFLINE = {
     "DO_NOT_TRACK": "1",
 }
 # Settings of the caller that could lead a tool elsewhere, or carry a secret to it.
-_PRIVATE = re.compile(r"DIMORA_|OLLAMA_|HF_|PIP_|PYTHON|GIT_|.*(TOKEN|SECRET|PASSWORD|API_KEY)")
+_PRIVATE = re.compile(r"DIMORA_|OLLAMA_|HF_|PIP_|GIT_|.*(TOKEN|SECRET|PASSWORD|API_KEY)")
 
 
 class Program:

@@ -12,9 +12,12 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from dimora.core.errors import InternalError, NotFound
 from dimora.models.programs import Program
 from dimora.models.toolchain import LOG, has_amx, read_pin
+from dimora.storage.disk import write_whole
 
 _CONFIGURE_SECONDS = 600.0
 _BUILD_SECONDS = 4 * 3600.0
@@ -68,6 +71,25 @@ def ways() -> list[Way]:
     without = Way("native without AMX", ("-DGGML_NATIVE=ON", *amx_off), hook=_WITHOUT_AMX)
     portable = Way("portable", ("-DGGML_NATIVE=OFF", *amx_off), is_native=False)
     return [native, without, portable] if has_amx() else [native, portable]
+
+
+class Failed:
+    """Remembers over broken installations which ways did not run, so that they are not built
+    again. `path` is a small file beside the build."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, list[str]] = {}
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            self._known = msgspec.json.decode(path.read_bytes(), type=dict[str, list[str]])
+
+    def formats_of(self, way: Way) -> list[str]:
+        """The formats that failed; empty when it is not known to fail."""
+        return self._known.get(way.name, [])
+
+    def note(self, way: Way, formats: list[str]) -> None:
+        self._known[way.name] = formats
+        write_whole(self._path, msgspec.json.encode(self._known))
 
 
 async def find_tools() -> Tools:

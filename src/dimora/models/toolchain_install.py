@@ -33,11 +33,12 @@ from dimora.models.toolchain import (
     processor_features,
     read_pin,
 )
-from dimora.models.toolchain_build import Build, Way, find_tools, ways
+from dimora.models.toolchain_build import Build, Failed, Way, find_tools, ways
 from dimora.models.toolchain_trial import failing_formats
 from dimora.storage.blobs import hash_file
 from dimora.storage.disk import disk_errors, require_room, write_whole
 
+FAILED = "failed.json"
 _PLACE = "the toolchain"
 # A compiler of this code may want so much memory for one file.
 _COMPILER_BYTES = 1 << 30
@@ -81,20 +82,22 @@ class Installation:
                 async for progress in steps:
                     yield progress
         build = Build(tools, self._source, self._version / "build", self._log, self._jobs)
+        failed = Failed(self._version / FAILED)
         for way in ways():
-            failing: list[str] = []
-            async with contextlib.aclosing(self._build(build, way)) as steps:
-                async for step in steps:
-                    if isinstance(step, Progress):
-                        yield step
-                    else:
-                        failing = step
+            failing = failed.formats_of(way)
+            if not failing:
+                async with contextlib.aclosing(self._build(build, way)) as steps:
+                    async for step in steps:
+                        if isinstance(step, Progress):
+                            yield step
+                        else:
+                            failing = step
             if not failing:
                 await asyncio.to_thread(self._settle, build, way, started)
                 return
-            words = f"{way.name} fails with {', '.join(failing)} on this processor"
-            self._notes.append(words)
-            yield Progress(status=words)
+            failed.note(way, failing)
+            self._notes.append(f"{way.name} fails with {', '.join(failing)} on this processor")
+            yield Progress(status=self._notes[-1])
         raise InternalError(
             "the programs were built, but end when they run a model",
             hint=f"toolchain/{self._pin.version}/{LOG} in the home has what they said",
@@ -203,6 +206,7 @@ class Installation:
         write_whole(self._version / STAMP, msgspec.json.encode(made.stamp))
         for directory in (build.directory, self._source):
             shutil.rmtree(directory, ignore_errors=True)
+        (self._version / FAILED).unlink(missing_ok=True)
         for other in self._root.iterdir():
             if other.is_dir() and other != self._version:
                 shutil.rmtree(other, ignore_errors=True)

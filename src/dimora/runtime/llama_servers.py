@@ -42,7 +42,7 @@ class LlamaServers:
         self._pin = read_pin()
         self._stamp = settings.toolchain_path / self._pin.version / STAMP
         self._toolchain: tuple[object, Toolchain | None] = ((), None)
-        self._refusals: dict[tuple[str | int, ...], str] = {}
+        self._refusals: dict[tuple[str, tuple[int, ...]], str] = {}
 
     def find(self) -> LlamaServer:
         wanted = self._settings.llama_server
@@ -69,7 +69,7 @@ class LlamaServers:
         return LlamaServer(path, named_by)
 
     def _why_not(self, path: str) -> str:
-        key = (path, *_seal(Path(path)))
+        key = (path, _seal(Path(path)))
         if key not in self._refusals:
             self._refusals[key] = why_too_old(_version_of(path), self._pin.minimum)
         return self._refusals[key]
