@@ -1,4 +1,4 @@
-"""Build llama.cpp's programs for this machine, or remove them."""
+"""Build llama.cpp's programs for this machine."""
 
 from __future__ import annotations
 
