@@ -159,6 +159,15 @@ class Assembly:
         self._remembered.note_verified(layer.digest, path)
         return path
 
+    def require_usable(self, layer: Layer, name: str) -> Path:
+        """The path of a GGUF blob an engine may open: the right bytes, and a sound header.
+
+        Raises InvalidModel.
+        """
+        path = self.verify(layer, name)
+        self.header(layer, name)
+        return path
+
     def layer_capabilities(self, manifest: Manifest, name: str) -> set[str]:
         """What the layers beside the model file add."""
         found = template_capabilities(self.text(manifest, "template", name))

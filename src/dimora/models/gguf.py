@@ -7,32 +7,43 @@ believed, and everything wrong ends in InvalidModel that names it. Source: the G
 from __future__ import annotations
 
 import struct
-from bisect import bisect_right
+from io import BufferedReader
+from mmap import mmap
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from dimora.core.errors import InvalidModel
+from dimora.models.gguf_texts import MARK_EVERY, StringArray, Texts
 from dimora.models.gguf_types import TENSOR_TYPES
+from dimora.models.soundness import require_sound
+from dimora.storage.disk import open_plain
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 # Arrays longer than this are passed over; strings in them can still be had by their index.
 SHORT_ARRAY = 5
-HEADER_LIMIT_BYTES = 128 << 20
-TEXT_LIMIT_BYTES = 8 << 20
+# Of all limits together: whatever is in a header, reading it takes less than 64 MiB and a second.
+# The largest vocabularies there are make headers of some 16 MB.
+HEADER_LIMIT_BYTES = 40 << 20
+TEXTS_LIMIT_BYTES = 2 << 20
 KEY_LIMIT_BYTES = 65535
-STRINGS_LIMIT = 1 << 22
-KEYS_LIMIT = 1 << 16
-TENSORS_LIMIT = 1 << 17
+# ggml's own limit, without the zero at the end.
+TENSOR_NAME_LIMIT_BYTES = 63
+STRINGS_LIMIT = 1 << 21
+KEYS_LIMIT = 1 << 14
+TENSORS_LIMIT = 1 << 14
+NESTED_LIMIT = 1 << 16
 NESTING_LIMIT = 4
 DIMENSIONS_LIMIT = 4
+LARGEST_LENGTH = 2**63 - 1
 ALIGNMENT_LIMIT = 1 << 20
+# Whole numbers of arrays up to this length are looked at, for their smallest and largest.
+RANGE_LIMIT = 4096
 
-_FIRST_READ_BYTES = 1 << 20
-_MARK_EVERY = 2048
-_STRING, _ARRAY = 8, 9
+_CHUNK_BYTES = 1 << 20
+_STRING, _ARRAY, _BOOL = 8, 9, 7
 _SCALARS: dict[int, struct.Struct] = {
     0: struct.Struct("<B"),
     1: struct.Struct("<b"),
@@ -46,6 +57,10 @@ _SCALARS: dict[int, struct.Struct] = {
     11: struct.Struct("<q"),
     12: struct.Struct("<d"),
 }
+_TYPE_NAMES = dict(enumerate("u8 i8 u16 i16 u32 i32 f32 bool string array u64 i64 f64".split()))
+_WHOLE = frozenset({0, 1, 2, 3, 4, 5, 10, 11})
+# Whole files of other programs that some writers put into a header; nobody here reads them.
+_PASSED_OVER = frozenset({"tokenizer.huggingface.json"})
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 
@@ -67,21 +82,17 @@ class Tensor(NamedTuple):
         return count
 
 
-class StringArray(NamedTuple):
-    """Where a long array of strings lies: the place of every _MARK_EVERY-th string."""
-
-    length: int
-    marks: tuple[int, ...]
-    end: int
-
-
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """All a header says. `metadata` has arrays longer than SHORT_ARRAY as empty lists;
-    `lengths` holds the true length of every array. `texts` finds strings in long arrays."""
+    `lengths` holds the true length of every array, `ranges` the smallest and largest of shorter
+    arrays of whole numbers. `types` are `u32`, `string`, or `[f32]` for an array of these.
+    `texts` finds strings in long arrays."""
 
     version: int
     metadata: dict[str, Any]
+    types: dict[str, str]
     lengths: dict[str, int]
+    ranges: dict[str, tuple[int, int]]
     tensors: tuple[Tensor, ...]
     texts: Texts
     file_bytes: int
@@ -91,65 +102,36 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
         return str(self.metadata.get("general.architecture", ""))
 
 
-class Texts:
-    """Strings of the long arrays of a header, taken from its bytes when asked for."""
-
-    def __init__(self, data: bytes, arrays: dict[str, StringArray]) -> None:
-        self._data = data
-        self._arrays = arrays
-
-    def at(self, key: str, index: int) -> str:
-        """The string at `index` of the array `key`, empty where there is none."""
-        array = self._arrays.get(key)
-        if array is None or not 0 <= index < array.length:
-            return ""
-        place = array.marks[index // _MARK_EVERY]
-        for _ in range(index % _MARK_EVERY):
-            place += 8 + _U64.unpack_from(self._data, place)[0]
-        (length,) = _U64.unpack_from(self._data, place)
-        return self._data[place + 8 : place + 8 + length].decode("utf-8", "replace")
-
-    def has(self, key: str, text: str) -> bool:
-        """Whether the array `key` holds `text`."""
-        array = self._arrays.get(key)
-        if array is None:
-            return False
-        encoded = text.encode()
-        pattern = _U64.pack(len(encoded)) + encoded
-        place = self._data.find(pattern, array.marks[0], array.end)
-        while place >= 0:
-            if self._begins_string(array, place):
-                return True
-            place = self._data.find(pattern, place + 1, array.end)
-        return False
-
-    def _begins_string(self, array: StringArray, place: int) -> bool:
-        """Whether a string begins at `place`, and not just bytes that look like one."""
-        at = array.marks[bisect_right(array.marks, place) - 1]
-        while at < place:
-            at += 8 + int(_U64.unpack_from(self._data, at)[0])
-        return at == place
-
-
 def read_header(path: Path) -> Header:
-    """The header of the file at `path`. Raises InvalidModel, or OSError when it cannot be read."""
-    with path.open("rb") as file:
-        file.seek(0, 2)
-        size = file.tell()
+    """The header of the file at `path`, found sound.
+
+    Raises InvalidModel, or OSError when the file cannot be read.
+    """
+    with open_plain(path) as file:
+        size = file.seek(0, 2)
         file.seek(0)
-        return _Reader(file, size).read()
+        header = _Reader(file, size).read()
+    require_sound(header)
+    return header
 
 
 class _Reader:
     """Walks through a header once, holding in memory what it has walked over."""
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
+    def __init__(self, file: BufferedReader, size: int) -> None:
         self._file = file
         self._size = size
-        self._data = bytearray()
+        # Memory that costs nothing before it is filled, and need not be moved to grow.
+        self._data = mmap(-1, max(1, min(size, HEADER_LIMIT_BYTES)))
+        self._have = 0
         self._at = 0
         self._arrays: dict[str, StringArray] = {}
+        self._types: dict[str, str] = {}
         self._lengths: dict[str, int] = {}
+        self._ranges: dict[str, tuple[int, int]] = {}
+        self._texts_left = TEXTS_LIMIT_BYTES
+        self._strings_left = STRINGS_LIMIT
+        self._nested_left = NESTED_LIMIT
 
     def read(self) -> Header:
         version = self._version()
@@ -160,14 +142,17 @@ class _Reader:
             key = self._name("a key of the metadata", KEY_LIMIT_BYTES)
             if key in metadata:
                 raise InvalidModel(f"GGUF: metadata {key[:80]!r} is there twice")
+            self._spend_text(len(key), key)
             metadata[key] = self._value(key)
         tensors = self._tensors(tensor_count, self._alignment(metadata))
         return Header(
             version=version,
             metadata=metadata,
+            types=self._types,
             lengths=self._lengths,
+            ranges=self._ranges,
             tensors=tensors,
-            texts=Texts(bytes(memoryview(self._data)[: self._at]), self._arrays),
+            texts=Texts(self._data, self._arrays),
             file_bytes=self._size,
         )
 
@@ -192,9 +177,11 @@ class _Reader:
 
     def _alignment(self, metadata: dict[str, Any]) -> int:
         alignment = metadata.get("general.alignment", 32)
-        right = isinstance(alignment, int) and 0 < alignment <= ALIGNMENT_LIMIT
-        if not right or alignment & (alignment - 1):
-            raise InvalidModel(f"GGUF: alignment {alignment!r} is not a power of two")
+        # An engine may stop at once when the type is another one.
+        if self._types.get("general.alignment", "u32") != "u32":
+            raise InvalidModel("GGUF: the alignment is not a number of the right type")
+        if not 8 <= alignment <= ALIGNMENT_LIMIT or alignment & (alignment - 1):
+            raise InvalidModel(f"GGUF: alignment {alignment} is not a power of two from 8 on")
         return int(alignment)
 
     def _tensors(self, count: int, alignment: int) -> tuple[Tensor, ...]:
@@ -219,11 +206,13 @@ class _Reader:
         return tuple(rows)
 
     def _tensor(self) -> Tensor:
-        name = self._name("a tensor's name", KEY_LIMIT_BYTES)
+        name = self._name("a tensor's name", TENSOR_NAME_LIMIT_BYTES)
         dimensions = self._u32("dimensions")
         if dimensions > DIMENSIONS_LIMIT:
             raise InvalidModel(f"GGUF: tensor {name[:80]!r} has {dimensions} dimensions")
         shape = tuple(self._u64("a dimension") for _ in range(dimensions))
+        if not all(0 < length <= LARGEST_LENGTH for length in shape):
+            raise InvalidModel(f"GGUF: tensor {name[:80]!r} has an impossible shape {shape}")
         number = self._u32("a tensor's type")
         offset = self._u64("a tensor's place")
         if number not in TENSOR_TYPES:
@@ -238,6 +227,7 @@ class _Reader:
 
     def _value(self, key: str) -> Any:
         kind = self._u32(f"the type of {key[:80]!r}")
+        self._types[key] = _TYPE_NAMES.get(kind, "")
         if kind == _ARRAY:
             return self._array(key, 1)
         if kind == _STRING:
@@ -245,21 +235,36 @@ class _Reader:
         return self._scalar(kind, key)
 
     def _scalar(self, kind: int, key: str) -> Any:
+        data = self._bytes(self._form(kind, key).size, key)
+        if kind == _BOOL and data > b"\1":
+            raise InvalidModel(f"GGUF: metadata {key[:80]!r} is neither true nor false")
+        return _SCALARS[kind].unpack(data)[0]
+
+    def _form(self, kind: int, key: str) -> struct.Struct:
         form = _SCALARS.get(kind)
         if form is None:
             raise InvalidModel(f"GGUF: metadata {key[:80]!r} has the unknown type {kind}")
-        return form.unpack(self._bytes(form.size, key))[0]
+        return form
 
     def _text(self, key: str) -> str:
         length = self._u64(f"the length of {key[:80]!r}")
-        if length > TEXT_LIMIT_BYTES and length <= self._size - self._at:
-            raise InvalidModel(f"GGUF: metadata {key[:80]!r} is a text of {length} bytes")
+        if key in _PASSED_OVER:
+            self._pass(length, key)
+            return ""
+        if length <= self._size - self._at:
+            self._spend_text(length, key)
         return self._bytes(length, key).decode("utf-8", "replace")
+
+    def _spend_text(self, length: int, key: str) -> None:
+        self._texts_left -= length
+        if self._texts_left < 0:
+            raise InvalidModel(f"GGUF: with {key[:80]!r} the metadata has too much text")
 
     def _array(self, key: str, depth: int) -> list[Any]:
         kind, count = self._u32(f"the type of {key[:80]!r}"), self._u64(f"the length of {key!r}")
         if depth == 1:
             self._lengths[key] = count
+            self._types[key] = f"[{_TYPE_NAMES.get(kind, '')}]"
         if kind == _ARRAY:
             return self._nested(key, count, depth)
         if kind == _STRING:
@@ -267,18 +272,33 @@ class _Reader:
                 self._pass_strings(key, count)
                 return []
             return [self._text(key) for _ in range(count)]
-        form = _SCALARS.get(kind)
-        if form is None:
-            raise InvalidModel(f"GGUF: metadata {key[:80]!r} has the unknown type {kind}")
+        form = self._form(kind, key)
         if count > SHORT_ARRAY:
+            begin = self._at
             self._pass(count * form.size, key)
+            self._look_at(key, kind, begin, count)
             return []
-        return [self._scalar(kind, key) for _ in range(count)]
+        values = [self._scalar(kind, key) for _ in range(count)]
+        if values and kind in _WHOLE:
+            self._ranges[key] = (min(values), max(values))
+        return values
+
+    def _look_at(self, key: str, kind: int, begin: int, count: int) -> None:
+        """What can be said of the numbers of a long array that was passed over."""
+        if kind == _BOOL:
+            for at in range(begin, self._at, _CHUNK_BYTES):
+                if self._data[at : min(at + _CHUNK_BYTES, self._at)].strip(b"\0\1"):
+                    raise InvalidModel(f"GGUF: metadata {key[:80]!r} is neither true nor false")
+        elif kind in _WHOLE and count <= RANGE_LIMIT:
+            form = f"<{count}{_SCALARS[kind].format[1]}"
+            values = struct.unpack_from(form, self._data, begin)
+            self._ranges[key] = (min(values), max(values))
 
     def _nested(self, key: str, count: int, depth: int) -> list[Any]:
         if depth >= NESTING_LIMIT:
             raise InvalidModel(f"GGUF: metadata {key[:80]!r} is nested too deeply")
-        if count * 12 > self._size - self._at or count > STRINGS_LIMIT:
+        self._nested_left -= count
+        if count * 12 > self._size - self._at or self._nested_left < 0:
             raise InvalidModel(f"GGUF: metadata {key[:80]!r} has {count} entries, too many")
         if count <= SHORT_ARRAY:
             return [self._array(key, depth + 1) for _ in range(count)]
@@ -288,17 +308,18 @@ class _Reader:
 
     def _pass_strings(self, key: str, count: int) -> None:
         """Walk over `count` strings, marking the place of some."""
-        if count > STRINGS_LIMIT or count * 8 > self._size - self._at:
+        self._strings_left -= count
+        if self._strings_left < 0 or count * 8 > self._size - self._at:
             raise InvalidModel(f"GGUF: metadata {key[:80]!r} has {count} texts, too many")
         marks: list[int] = []
         unpack = _U64.unpack_from
         left = count
         while left:
             marks.append(self._at)
-            batch = min(left, _MARK_EVERY)
+            batch = min(left, MARK_EVERY)
             at = self._at
             for _ in range(batch):
-                if at + 8 > len(self._data):
+                if at + 8 > self._have:
                     self._need(at - self._at + 8, key)
                 at += 8 + unpack(self._data, at)[0]
             self._pass(at - self._at, key)
@@ -309,8 +330,12 @@ class _Reader:
         length = self._u64(f"the length of {what}")
         if length > limit_bytes:
             raise InvalidModel(f"GGUF: {what} of {length} bytes is too long")
+        data = self._bytes(length, what)
+        # C programs read a name up to its first zero, and might find another one than we did.
+        if not data or b"\0" in data:
+            raise InvalidModel(f"GGUF: {what} is empty or has zeros in it")
         try:
-            return self._bytes(length, what).decode("utf-8")
+            return data.decode("utf-8")
         except UnicodeDecodeError:
             raise InvalidModel(f"GGUF: {what} is not UTF-8") from None
 
@@ -323,7 +348,7 @@ class _Reader:
     def _bytes(self, count: int, what: str) -> bytes:
         self._need(count, what)
         self._at += count
-        return bytes(self._data[self._at - count : self._at])
+        return self._data[self._at - count : self._at]
 
     def _pass(self, count: int, what: str) -> None:
         self._need(count, what)
@@ -332,7 +357,7 @@ class _Reader:
     def _need(self, count: int, what: str) -> None:
         """Have `count` bytes from here in memory, and say what is wrong if that cannot be."""
         end = self._at + count
-        if end <= len(self._data):
+        if end <= self._have:
             return
         if end > self._size:
             raise InvalidModel(
@@ -340,7 +365,9 @@ class _Reader:
             )
         if end > HEADER_LIMIT_BYTES:
             raise InvalidModel(f"GGUF: the header is larger than {HEADER_LIMIT_BYTES} bytes")
-        wanted = max(end, 2 * len(self._data), _FIRST_READ_BYTES)
-        self._data += self._file.read(min(wanted, self._size) - len(self._data))
-        if end > len(self._data):
-            raise InvalidModel(f"GGUF: the file became shorter while {what[:120]} was read")
+        with memoryview(self._data) as room:
+            while self._have < end:
+                got = self._file.readinto(room[self._have : self._have + _CHUNK_BYTES])
+                if not got:
+                    raise InvalidModel(f"GGUF: the file became shorter while {what[:120]} was read")
+                self._have += got

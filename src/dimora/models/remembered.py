@@ -17,6 +17,8 @@ from dimora.tasks.base import ModelDetails
 
 _LIMIT_BYTES = 16 << 20
 _ENTRIES = 2000
+# The stamp of no file.
+_NEVER = (0, -1, 0)
 _T = TypeVar("_T")
 
 
@@ -54,6 +56,12 @@ class Remembered:
             with self._lock:
                 self._load().verified[digest] = stamp
                 self._save()
+
+    def forget_verified(self, digest: str) -> None:
+        """The blob was found wrong; what was known of it holds no longer, for no process."""
+        with self._lock:
+            self._load().verified[digest] = _NEVER
+            self._save()
 
     def told_of(self, digest: str) -> Told | None:
         with self._lock:

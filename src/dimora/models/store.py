@@ -17,6 +17,7 @@ from dimora.models.access import SourceAccess
 from dimora.models.assembly import Assembly, summarize
 from dimora.models.catalogue import Catalogue
 from dimora.models.facts import facts_of
+from dimora.models.file_kinds import require_weights
 from dimora.models.gguf import read_header
 from dimora.models.manifests import Layer, Manifest, Manifests, StoredManifest
 from dimora.models.names import Name, parse_name, require_name
@@ -123,6 +124,11 @@ class ModelStore:
                 known = self._bare.get(f"file:{digest}")
             if known is not None:
                 return known[1]
+            if require_weights(real, path.name) != "gguf":
+                raise InvalidModel(
+                    f"{path.name!r} is a safetensors file: weights without the rest of a model",
+                    hint="name the directory it came in",
+                )
             header = read_header(real)
         except FileNotFoundError:
             raise NotFound(f"there is no file {path.name!r}", code="model_not_found") from None
@@ -160,7 +166,7 @@ class ModelStore:
 
         def paths(kind: str) -> list[str]:
             layers = manifest.of_kind(kind)
-            return [str(self.assembly.verify(layer, model.name)) for layer in layers]
+            return [str(self.assembly.require_usable(layer, model.name)) for layer in layers]
 
         scales = [layer.scale for layer in manifest.of_kind("adapter")]
         return VerifiedFiles(
@@ -317,9 +323,11 @@ class ModelStore:
         try:
             right = hash_file(path) == digest
         except OSError:
-            return False
+            right = False
         if right:
             self.remembered.note_verified(digest, path)
+        else:
+            self.remembered.forget_verified(digest)
         return right
 
     def locate(self, text: str) -> Name | None:

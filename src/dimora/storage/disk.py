@@ -6,10 +6,12 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 
-from dimora.core.errors import ConfigurationError, StorageFull
+from dimora.core.errors import ConfigurationError, InvalidModel, StorageFull
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -33,6 +35,23 @@ def disk_errors(place: str) -> Iterator[None]:
                 hint="check the owner and rights of that directory",
             ) from why
         raise
+
+
+def open_plain(path: Path) -> BufferedReader:
+    """Open a file to read, and never a pipe or device, which might give bytes without end.
+
+    Raises InvalidModel when it is no plain file, OSError.
+    """
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 -- the caller closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise InvalidModel(f"{path.name!r} is not a plain file")
+    return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    # Opening a pipe to read would wait until somebody writes into it.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def make_private_directory(path: Path) -> None:

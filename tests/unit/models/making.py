@@ -35,8 +35,9 @@ def tiny_gguf(
     writer.add_block_count(1)
     if file_type is not None:
         writer.add_file_type(file_type)
-    writer.add_token_list(tokens or TOKENS)
-    writer.add_token_scores([0.0] * len(tokens or TOKENS))
+    vocabulary = tokens or TOKENS
+    writer.add_token_list(vocabulary)
+    writer.add_token_scores([0.0] * len(vocabulary))
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     if template:
@@ -45,7 +46,12 @@ def tiny_gguf(
         writer.add_string(key, text)
     for key, number in (numbers or {}).items():
         writer.add_uint32(key, number)
-    writer.add_tensor("token_embd.weight", np.ones((10, 32), dtype=np.float32))
+    if len(vocabulary) < 100_000:
+        writer.add_tensor("token_embd.weight", np.ones((len(vocabulary), 32), dtype=np.float32))
+    else:
+        packed = np.zeros((len(vocabulary), 18), dtype=np.uint8)
+        kind = gguf.GGMLQuantizationType.Q4_0
+        writer.add_tensor("token_embd.weight", packed, raw_dtype=kind)
     rows = np.zeros((4, 18), dtype=np.uint8)
     writer.add_tensor("blk.0.attn_q.weight", rows, raw_dtype=gguf.GGMLQuantizationType.Q4_0)
     writer.add_tensor("output_norm.weight", np.ones(32, dtype=np.float32))

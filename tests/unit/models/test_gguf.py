@@ -11,36 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dimora.core.errors import InvalidModel
-from dimora.models.gguf import MAGIC, Header, read_header
+from dimora.models.gguf import Header, read_header
 from tests.unit.models.making import TEMPLATE, TOKENS, tiny_gguf
-
-
-def text(value: str | bytes) -> bytes:
-    data = value.encode() if isinstance(value, str) else value
-    return struct.pack("<Q", len(data)) + data
-
-
-def pair(key: str | bytes, kind: int, value: bytes) -> bytes:
-    return text(key) + struct.pack("<I", kind) + value
-
-
-def tensor(name: str, shape: tuple[int, ...] = (4,), kind: int = 0, offset: int = 0) -> bytes:
-    return (
-        text(name)
-        + struct.pack(f"<I{len(shape)}Q", len(shape), *shape)
-        + struct.pack("<IQ", kind, offset)
-    )
-
-
-ARCHITECTURE = pair("general.architecture", 8, text("llama"))
-
-
-def file_of(
-    pairs: list[bytes], tensors: list[bytes], *, version: int = 3, data_bytes: int = 64
-) -> bytes:
-    head = MAGIC + struct.pack("<IQQ", version, len(tensors), len(pairs))
-    body = head + b"".join(pairs) + b"".join(tensors)
-    return body + bytes(-len(body) % 32) + bytes(data_bytes)
+from tests.unit.models.raw_gguf import ARCHITECTURE, MAGIC, file_of, pair, tensor, text
 
 
 def read(tmp_path: Path, data: bytes) -> Header:
@@ -93,26 +66,6 @@ def test_bytes_that_only_look_like_a_string_are_not_found(tmp_path: Path) -> Non
     assert not header.texts.has("tokenizer.ggml.tokens", "abc")
     assert header.texts.has("tokenizer.ggml.tokens", inside)
     assert header.texts.has("tokenizer.ggml.tokens", "t9")
-
-
-def test_a_file_truncated_anywhere_is_refused(tmp_path: Path) -> None:
-    whole = tiny_gguf(tmp_path / "a.gguf").read_bytes()
-    last = max(row_end(tmp_path / "a.gguf"))
-    path = tmp_path / "cut.gguf"
-    for length in range(min(4096, last)):
-        path.write_bytes(whole[:length])
-        with pytest.raises(InvalidModel):
-            read_header(path)
-    path.write_bytes(whole[:last])
-    assert read_header(path).architecture == "llama"
-
-
-def row_end(path: Path) -> list[int]:
-    """Where each tensor ends, told by the gguf package."""
-    import gguf
-
-    reader = gguf.GGUFReader(path)
-    return [int(row.data_offset + row.n_bytes) for row in reader.tensors]
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -19,6 +19,7 @@ from dimora.tasks.base import EmbeddingHabits
 from dimora.tasks.options import Options
 from dimora.tasks.recipe import Recipe
 from tests.unit.models.making import OllamaStore, digest_of, tiny_gguf
+from tests.unit.models.raw_gguf import ARCHITECTURE, file_of, number
 
 LIBRARY = ("registry.ollama.ai", "library")
 
@@ -158,19 +159,34 @@ def test_verified_files_are_the_blobs(store: ModelStore, weights: bytes) -> None
 
 
 def test_projectors_and_adapters_are_verified_too(
-    ollama: OllamaStore, store: ModelStore, weights: bytes
+    ollama: OllamaStore, store: ModelStore, weights: bytes, tmp_path: Path
 ) -> None:
+    eyes, lora = (
+        tiny_gguf(tmp_path / kind, strings={"general.type": kind}).read_bytes()
+        for kind in ("mmproj", "adapter")
+    )
     ollama.model(
         (*LIBRARY, "seeing", "latest"),
-        [("model", weights), ("projector", b"GGUF eyes"), ("adapter", b"GGUF lora")],
+        [("model", weights), ("projector", eyes), ("adapter", lora)],
     )
     model = store.find("seeing")
     assert "vision" in model.summary.capabilities
     files = store.verified_files(model)
-    assert files.projector == str(store.blobs.path(digest_of(b"GGUF eyes")))
-    assert files.adapters == ((str(store.blobs.path(digest_of(b"GGUF lora"))), 1.0),)
-    store.blobs.path(digest_of(b"GGUF eyes")).write_bytes(b"GGUF eyeS")
-    with pytest.raises(InvalidModel, match=digest_of(b"GGUF eyes")):
+    assert files.projector == str(store.blobs.path(digest_of(eyes)))
+    assert files.adapters == ((str(store.blobs.path(digest_of(lora))), 1.0),)
+    store.blobs.path(digest_of(eyes)).write_bytes(eyes[:-1] + b"!")
+    with pytest.raises(InvalidModel, match=digest_of(eyes)):
+        store.verified_files(model)
+
+
+@pytest.mark.parametrize("kind", ["projector", "adapter", "draft"])
+def test_what_goes_with_a_model_is_read_before_an_engine_sees_it(
+    ollama: OllamaStore, store: ModelStore, weights: bytes, kind: str
+) -> None:
+    hostile = file_of([ARCHITECTURE, number("llama.attention.head_count", 0)], [])
+    ollama.model((*LIBRARY, "with", "it"), [("model", weights), (kind, hostile)])
+    model = store.find("with:it")
+    with pytest.raises(InvalidModel, match=f"{digest_of(hostile)}.*head_count"):
         store.verified_files(model)
 
 
@@ -356,10 +372,10 @@ def test_embedding_habits_come_from_the_config_or_else_the_file(
 def test_wrong_parameters_in_a_manifest_are_an_invalid_model(
     ollama: OllamaStore, store: ModelStore, weights: bytes
 ) -> None:
-    for number, params in enumerate((b'{"num_ctx": "many"}', b"[]", b"{", b"\xff")):
-        ollama.model((*LIBRARY, f"bad{number}", "x"), [("model", weights), ("params", params)])
-        with pytest.raises(InvalidModel, match=f"bad{number}:x"):
-            store.find(f"bad{number}:x")
+    for nth, params in enumerate((b'{"num_ctx": "many"}', b"[]", b"{", b"\xff")):
+        ollama.model((*LIBRARY, f"bad{nth}", "x"), [("model", weights), ("params", params)])
+        with pytest.raises(InvalidModel, match=f"bad{nth}:x"):
+            store.find(f"bad{nth}:x")
 
 
 def test_a_model_without_a_gguf_file_is_listed_but_cannot_be_used(
