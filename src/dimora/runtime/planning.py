@@ -64,6 +64,7 @@ def _plan(model: Model, options: Options, choice: Choice, settings: Settings) ->
         main_gpu=full.main_gpu,
         use_mmap=full.use_mmap,
         num_thread=full.num_thread or 0,
+        draft_num_predict=full.draft_num_predict or 0,
     )
     insisted = frozenset(name for name in LOAD_FIELDS if getattr(options, name) is not None)
     return Plan(

@@ -8,7 +8,16 @@ from dimora.core.shelf import Shelf
 
 # Files that several tasks share; they are not tasks.
 _SHARED = frozenset(
-    {"advice", "constrained", "conversation", "generation", "options", "recipe", "writing"}
+    {
+        "advice",
+        "constrained",
+        "conversation",
+        "generation",
+        "modelfile",
+        "options",
+        "recipe",
+        "writing",
+    }
 )
 
 SHELF = Shelf("dimora.tasks", furniture=_SHARED)

@@ -7,7 +7,9 @@ change of it means loading the model anew.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -26,6 +28,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     main_gpu: int | None = None
     use_mmap: bool | None = None
     num_thread: int | None = None
+    draft_num_predict: int | None = None
     # How one answer is sampled.
     num_keep: int | None = None
     seed: int | None = None
@@ -61,6 +64,7 @@ DEFAULTS = Options(
     num_batch=128,
     num_gpu=-1,
     num_thread=0,
+    draft_num_predict=4,
     num_keep=4,
     seed=-1,
     num_predict=-1,
@@ -83,10 +87,11 @@ LOAD_FIELDS = (
     "main_gpu",
     "use_mmap",
     "num_thread",
+    "draft_num_predict",
 )
 
 # Names Ollama once had; they are accepted, do nothing, and are warned about.
-_RETIRED = frozenset(
+RETIRED = frozenset(
     {
         "f16_kv",
         "logits_all",
@@ -124,7 +129,7 @@ def options_from(values: Mapping[str, Any]) -> tuple[Options, tuple[str, ...]]:
     found: dict[str, Any] = {}
     warnings: list[str] = []
     for name, value in values.items():
-        if name in _RETIRED:
+        if name in RETIRED:
             warnings.append(f"option {name!r} is no longer used and was ignored")
         elif name not in Options.__annotations__:
             warnings.append(f"unknown option {name!r} was ignored")
@@ -163,17 +168,41 @@ def parse_parameter(name: str, words: str) -> Any:
         return [words]
     if kind.startswith("str"):
         return words
-    word = kind.split(" ")[0]
+    word = re.split(r"\W", kind)[0]
     try:
-        if word == "bool":
-            return {"true": True, "1": True, "false": False, "0": False}[words.strip().lower()]
-        return int(words) if word == "int" else float(words)
+        return _READERS[word](words.strip())
     except (ValueError, KeyError):
-        raise BadRequest(f"invalid {word} value [{words}]", param=name) from None
+        raise BadRequest(f"invalid {word} value [{words[:100]}]", param=name) from None
+
+
+def _read_integer(words: str) -> int:
+    """A whole number that fits a machine word."""
+    number = int(words)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError
+    return number
+
+
+def _read_number(words: str) -> float:
+    number = float(words)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "bool": lambda words: {"true": True, "1": True, "false": False, "0": False}[words.lower()],
+    "int": _read_integer,
+    "float": _read_number,
+    "dict": lambda words: msgspec.json.decode(words, type=dict[int, float]),
+}
 
 
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is loaded with. `num_ctx` tokens for each of `parallel` answers at a time."""
+    """What a worker is loaded with. `num_ctx` tokens for each of `parallel` answers at a time.
+
+    `draft_num_predict` is how many tokens a draft model guesses ahead.
+    """
 
     num_ctx: int
     parallel: int = 1
@@ -182,6 +211,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     main_gpu: int | None = None
     use_mmap: bool | None = None
     num_thread: int = 0
+    draft_num_predict: int = 4
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
