@@ -84,3 +84,21 @@ def _is_valid(name: Name) -> bool:
         and _PART.fullmatch(name.model) is not None
         and _PART.fullmatch(name.tag) is not None
     )
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a model's name is meant as a path of a model file."""
+    return name.startswith((".", "/", "~")) or name.lower().endswith(".gguf") or name[1:3] == ":\\"
+
+
+def is_relative_path(text: str) -> bool:
+    """Whether a file of a model may have this name: relative, `/` between its parts, none of them
+    `.` or `..`, and the same on every system."""
+    parts = text.split("/")
+    return len(text) <= _PATH_CHARACTERS and all(
+        _FILE_PART.fullmatch(part) and part.strip(".") and part.isprintable() for part in parts
+    )
+
+
+_PATH_CHARACTERS = 1000
+_FILE_PART = re.compile(r'[^<>:"|?*\\/]{1,200}')

@@ -29,6 +29,7 @@ from dimora.governance import policy
 from dimora.governance.audit import Audit
 from dimora.governance.identities import Identities
 from dimora.ledger.ledger import Ledger
+from dimora.models.names import is_file_name
 from dimora.models.store import ModelStore
 from dimora.runtime.lending import Lending, LentReservation
 from dimora.runtime.planning import Planner
@@ -254,8 +255,3 @@ class ModelsFor:
 
     def remove_toolchain(self) -> bool:
         return self._store.remove_toolchain()
-
-
-def is_file_name(name: str) -> bool:
-    """Whether a model's name is meant as a path of a model file."""
-    return name.startswith((".", "/", "~")) or name.lower().endswith(".gguf") or name[1:3] == ":\\"

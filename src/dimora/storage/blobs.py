@@ -138,7 +138,7 @@ class BlobStore:
                     settle_file(file.fileno())
                 if writer.digest != digest:
                     raise BadRequest(
-                        f"digest mismatch, expected {digest}, got {writer.digest}",
+                        f'digest mismatch, expected "{digest}", got "{writer.digest}"',
                         code="digest_mismatch",
                     )
                 temporary.replace(final)
@@ -149,7 +149,8 @@ class BlobStore:
     def adopt(self, file: Path, digest: str) -> None:
         """Give a complete file in the blobs' directory, already hashed, its name."""
         with disk_errors(_PLACE):
-            with file.open("rb+") as opened:
+            # Windows settles only what is open for writing; elsewhere a file may be read-only.
+            with file.open("rb+" if os.name == "nt" else "rb") as opened:
                 settle_file(opened.fileno())
             file.replace(self.path(digest))
             settle_directory(self._directory)

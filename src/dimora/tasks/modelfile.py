@@ -2,8 +2,8 @@
 
 One instruction to a line, its name in any case, in any order; `#` begins a line of comment. A
 value is the rest of the line, or stands between `"` or `\"\"\"` and may then have several lines;
-there are no escapes. Ours beside Ollama's instructions: FILE, ENGINE, and a scale behind the path of
-ADAPTER. Source: the Ollama contract, section 1.12.
+there are no escapes. Ours beside Ollama's instructions: FILE, ENGINE, and a scale behind the path
+of ADAPTER. Source: the Ollama contract, section 1.12.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _COMMANDS = (
 _ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
 _MARKS = ('"""', '"')
 _SCALED = re.compile(r"(.*\S)\s+([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
-_VERSION = re.compile(r"v?\d+(\.\d+){0,2}")
+_VERSION = re.compile(r"v?\d{1,9}(\.\d{1,9}){0,2}", re.ASCII)
 
 
 class Modelfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -240,9 +240,14 @@ def _scale(words: str) -> float:
 
 
 def _version(words: str) -> str:
-    if words and not _VERSION.fullmatch(words):
+    if words and not is_version(words):
         raise BadRequest("requires must be a version such as 0.14.0")
     return words
+
+
+def is_version(text: str) -> bool:
+    """Whether REQUIRES may say this: one to three numbers with points between them."""
+    return _VERSION.fullmatch(text) is not None
 
 
 def write_modelfile(modelfile: Modelfile) -> str:

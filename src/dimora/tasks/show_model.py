@@ -8,7 +8,7 @@ import msgspec
 
 from dimora.core.types import Done, Event, Request
 from dimora.tasks.base import Model, Right, Rooms
-from dimora.tasks.modelfile import Modelfile, is_writable, write_modelfile
+from dimora.tasks.modelfile import Modelfile, is_version, is_writable, write_modelfile
 from dimora.tasks.options import Options
 
 RIGHT: Right = "read"
@@ -56,7 +56,7 @@ def modelfile_of(model: Model) -> str:
         licenses=tuple(text for text in model.licenses if is_writable(text)),
         renderer=_writable(model.renderer),
         parser=_writable(model.parser),
-        requires=_writable(model.requires),
+        requires=model.requires if is_version(model.requires) else None,
     )
     return "\n".join(lines) + "\n\n" + write_modelfile(says)
 

@@ -80,7 +80,7 @@ def command(model: str | None, prompt: tuple[str, ...], as_json: bool, **flags: 
 
 def _name_or_file(name: str) -> tuple[str, bool]:
     """The name, or the whole path of a file, and which of the two it is."""
-    from dimora.runtime.house import is_file_name
+    from dimora.models.names import is_file_name
 
     if not is_file_name(name):
         return name, False
