@@ -27,7 +27,9 @@ ROUTES = [
     for name, dialect in SHELF.items()
     for route in dialect.ROUTES
 ]
-READING = [p for p in ROUTES if "POST" in p.values[1].methods or "DELETE" in p.values[1].methods]
+READING = [
+    p for p in ROUTES if {"POST", "DELETE"} & set(p.values[1].methods) and not p.values[1].uploads
+]
 JSON_READING = [p for p in READING if p.values[0] != "native"]
 
 HELLO = [{"role": "user", "content": "x"}]

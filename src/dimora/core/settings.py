@@ -294,6 +294,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ("DIMORA_NOHISTORY", "OLLAMA_NOHISTORY"),
         ),
     ] = False
+    link_files: Annotated[
+        bool,
+        Knob(
+            _truth,
+            "share local model files with the store by hard link, which makes them read-only;"
+            " false copies them",
+            ("DIMORA_LINK_FILES",),
+        ),
+    ] = True
     no_prune: Annotated[
         bool,
         Knob(

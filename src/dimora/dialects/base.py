@@ -18,7 +18,10 @@ from dimora.core.types import Event, Request
 
 
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):
-    """An HTTP request as a dialect sees it; `path` holds the values of `{name}` in the route."""
+    """An HTTP request as a dialect sees it; `path` holds the values of `{name}` in the route.
+
+    `length_bytes` is how long the body is announced to be, None where it is not.
+    """
 
     method: str
     body: bytes = b""
@@ -26,6 +29,7 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     query: Mapping[str, str] = {}
     headers: Mapping[str, str] = {}
     version: str = ""
+    length_bytes: int | None = None
 
 
 class Answer(Protocol):
@@ -48,11 +52,11 @@ class Answer(Protocol):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """The house is asked something."""
+    """The house is asked something. `status` of a whole answer may depend on its events."""
 
     request: Request
     answer: Answer
-    status: int = 200
+    status: int | Callable[[Sequence[Event]], int] = 200
 
 
 class Fixed(msgspec.Struct, frozen=True):
@@ -64,8 +68,13 @@ class Fixed(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One line of a dialect's table; `path` may hold `{name}` or `{name:path}`."""
+    """One line of a dialect's table; `path` may hold `{name}` or `{name:path}`.
+
+    `uploads`: the body may be of any size. It is not there when `decode` is called, but handed to
+    the task as its content, piece by piece.
+    """
 
     methods: tuple[str, ...]
     path: str
     decode: Callable[[Incoming], Asked | Fixed]
+    uploads: bool = False

@@ -164,6 +164,15 @@ class _BuiltIn:
             params.main_gpu = options.main_gpu
         if options.use_mmap is False:
             params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
+        params.lora_adapters = [
+            xllamacpp.CommonAdapterLoraInfo(adapter, scale)
+            for adapter, scale in setup.files.adapters
+        ]
+        if setup.files.draft:
+            kind = xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE
+            params.speculative.types = [kind]
+            params.speculative.draft.mparams.path = setup.files.draft
+            params.speculative.draft.n_max = options.draft_num_predict
         self.version = version("xllamacpp")
         self._address = setup.address
         try:
@@ -183,8 +192,10 @@ class _Executable:
     """A llama-server as a child process that dies with us."""
 
     def __init__(self, path: str, setup: _Setup) -> None:
-        options = setup.options
-        argv = [path, "-m", setup.files.weights, "--host", setup.address]
+        options, files = setup.options, setup.files
+        address = Path(setup.address)
+        # It runs in the directory of its socket: a comma in a path would be read as a mark.
+        argv = [str(Path(path).absolute()), "-m", files.weights, "--host", address.name]
         argv += ["-c", str(options.num_ctx * options.parallel), "-np", str(options.parallel)]
         argv += ["-b", str(setup.batch), "-ub", str(setup.batch), "-t", str(setup.threads)]
         argv += ["-cram", str(_PROMPT_CACHE_MIB), "--context-shift", "--no-warmup", "--no-slots"]
@@ -198,15 +209,27 @@ class _Executable:
             argv += ["--load-mode", "none"]
         if setup.embedding:
             argv += ["--embedding"]
+        named = _named_adapters(setup)
+        if named:
+            scaled = (f"{link.name}:{scale!r}" for link, scale in named)
+            argv += ["--lora-scaled", ",".join(scaled)]
+        if files.draft:
+            argv += ["--model-draft", files.draft, "--spec-type", "draft-simple"]
+            argv += ["--spec-draft-n-max", str(options.draft_num_predict)]
         self.version = _version_of(path)
         # The key goes by the environment: argv can be read by every user of the machine.
         self._child = subprocess.Popen(
             argv,
             env=os.environ | {"LLAMA_API_KEY": setup.key},
+            cwd=address.parent,
             stdin=subprocess.DEVNULL,
             preexec_fn=_die_with_parent,
         )
-        self._wait_until_ready(setup)
+        try:
+            self._wait_until_ready(setup)
+        finally:
+            for link, _ in named:
+                link.unlink()
 
     def _wait_until_ready(self, setup: _Setup) -> None:
         while True:
@@ -231,6 +254,17 @@ class _Executable:
             self._child.wait(3)
         except subprocess.TimeoutExpired:
             self._child.kill()
+
+
+def _named_adapters(setup: _Setup) -> list[tuple[Path, float]]:
+    """A plain name beside the socket for each adapter, with its scale: the server reads `:` and `,`
+    in its argument as marks of its own, and a path may have them."""
+    named = []
+    for number, (path, scale) in enumerate(setup.files.adapters):
+        link = Path(setup.address).with_suffix(f".{number}.gguf")
+        link.symlink_to(path)
+        named.append((link, scale))
+    return named
 
 
 def _die_with_parent() -> None:

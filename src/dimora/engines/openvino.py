@@ -71,6 +71,8 @@ def offer(settings: EngineSettings) -> Offer:
 def refuses(model: Model) -> str:
     if model.summary.details.format != "gguf":
         return "it reads GGUF files only"
+    if model.adapters:
+        return "it ignores adapters on a GGUF model"
     if model.can("embedding"):
         return "it does not load embedding models from GGUF"
     if model.architecture not in _ARCHITECTURES:
@@ -83,6 +85,8 @@ def refuses(model: Model) -> str:
 
 
 def rank(model: Model, settings: EngineSettings) -> tuple[int, str]:
+    if model.draft_digest:
+        return 20, "OpenVINO does not use the draft of a GGUF model"
     if set(model.tensor_types) <= _EXACT_TYPES:
         return 50, "OpenVINO reads prompts and batches answers fastest on x86-64"
     return 20, "OpenVINO rounds the blocks of this quantization: faster, but not the same model"
@@ -95,10 +99,6 @@ def load(
     _silence()
     import openvino_genai
 
-    if files.adapters:
-        raise BadRequest(
-            "OpenVINO ignores adapters on a GGUF model", hint="choose the engine llama_cpp"
-        )
     scheduler = openvino_genai.SchedulerConfig()
     scheduler.num_kv_blocks = (math.ceil(options.num_ctx / _KV_BLOCK_TOKENS) + 1) * options.parallel
     scheduler.max_num_batched_tokens = _STEP_TOKENS

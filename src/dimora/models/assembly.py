@@ -22,6 +22,7 @@ from dimora.models.manifests import (
     decode_params,
 )
 from dimora.models.remembered import Remembered, Told
+from dimora.prompts.template_language import is_jinja
 from dimora.storage.blobs import BlobStore, hash_file
 from dimora.tasks.base import EmbeddingHabits, Model, ModelDetails, ModelSummary
 from dimora.tasks.options import Options, options_from
@@ -104,13 +105,14 @@ class Assembly:
         return Model(
             summary=summarize(stored, config, told),
             weights_digest=weights[0].digest,
-            options=self._options(manifest, name),
+            options=self.options(manifest, name),
             system=self.text(manifest, "system", name),
-            template=self.text(manifest, "template", name),
-            messages=self._messages(manifest, name),
-            licenses=tuple(self._text_of(layer, name) for layer in manifest.of_kind("license")),
+            messages=self.messages(manifest, name),
+            licenses=self.licenses(manifest, name),
             embedding=_habits(config, facts),
-            **self.header_fields(header, facts),
+            **self.added_fields(manifest, config),
+            **self.header_fields(header, facts)
+            | self.template_fields(manifest, config, facts, name),
         )
 
     @staticmethod
@@ -126,6 +128,32 @@ class Assembly:
             "tensors": tuple((t.name, t.type, t.shape) for t in header.tensors),
             "tensor_types": facts.tensor_types,
         }
+
+    @staticmethod
+    def added_fields(manifest: Manifest, config: Config) -> dict[str, Any]:
+        """The fields of a Model that tell what goes with its weights."""
+        return {
+            "adapters": tuple((a.digest, a.scale) for a in manifest.of_kind("adapter")),
+            "projector_digest": next((p.digest for p in manifest.of_kind("projector")), ""),
+            "draft_digest": next((d.digest for d in manifest.of_kind("draft")), ""),
+            "documents": tuple(d.name for d in manifest.of_kind("document")),
+            "renderer": config.renderer,
+            "parser": config.parser,
+            "requires": config.requires,
+        }
+
+    def template_fields(
+        self, manifest: Manifest, config: Config, facts: Facts, name: str
+    ) -> dict[str, str]:
+        """The template of the manifest, and the one in the model file unless the former goes first:
+        because it is Jinja as well, or because somebody chose it. Raises InvalidModel."""
+        template = self.text(manifest, "template", name)
+        chat_template = facts.chat_template
+        if is_jinja(template):
+            chat_template = template
+        elif template and config.template_chosen:
+            chat_template = ""
+        return {"template": template, "chat_template": chat_template}
 
     def config(self, manifest: Manifest, name: str) -> Config:
         """Raises InvalidModel."""
@@ -155,7 +183,10 @@ class Assembly:
         except OSError as why:
             raise _damaged(layer, name, f"cannot be read: {why.strerror}") from None
         if digest != layer.digest:
-            raise _damaged(layer, name, f"is damaged: its sha256 is {digest[7:19]}...")
+            hint = ""
+            if path.stat().st_nlink > 1:
+                hint = "a file linked with it was changed: remove the model and create it again"
+            raise _damaged(layer, name, f"is damaged: its sha256 is {digest[7:19]}...", hint)
         self._remembered.note_verified(layer.digest, path)
         return path
 
@@ -197,6 +228,10 @@ class Assembly:
     def _text_of(self, layer: Layer, name: str) -> str:
         return self.bytes_of(layer, name).decode("utf-8", "replace")
 
+    def licenses(self, manifest: Manifest, name: str) -> tuple[str, ...]:
+        """Raises InvalidModel."""
+        return tuple(self._text_of(layer, name) for layer in manifest.of_kind("license"))
+
     def _sized(self, layer: Layer, name: str) -> Path:
         size = self._blobs.size_of(layer.digest)
         if size is None:
@@ -205,13 +240,15 @@ class Assembly:
             raise _damaged(layer, name, f"has {size} bytes instead of {layer.size}")
         return self._blobs.path(layer.digest)
 
-    def _options(self, manifest: Manifest, name: str) -> Options:
+    def options(self, manifest: Manifest, name: str) -> Options:
+        """The options we know. Raises InvalidModel."""
         try:
             return options_from(self.params(manifest, name))[0]
         except BadRequest as why:
             raise InvalidModel(f"the parameters of {name} are wrong: {why.message}") from None
 
-    def _messages(self, manifest: Manifest, name: str) -> tuple[Message, ...]:
+    def messages(self, manifest: Manifest, name: str) -> tuple[Message, ...]:
+        """The messages that open every conversation. Raises InvalidModel."""
         layers = manifest.of_kind("messages")
         if not layers:
             return ()
@@ -231,8 +268,8 @@ def _habits(config: Config, facts: Facts) -> EmbeddingHabits:
     )
 
 
-def _damaged(layer: Layer, name: str, what: str) -> InvalidModel:
+def _damaged(layer: Layer, name: str, what: str, hint: str = "") -> InvalidModel:
     return InvalidModel(
         f"{layer.kind} file {layer.digest} of {name!r} {what}",
-        hint=f"dimora pull {name} fetches it again",
+        hint=hint or f"dimora pull {name} fetches it again",
     )

@@ -1,18 +1,34 @@
-"""Makes a model as a recipe says: other words and parameters over the layers of an existing one."""
+"""Makes a model as a recipe says: of an existing one or of files, with what goes on top.
+
+Status words and their order are Ollama's (contract, section 1.6).
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING
+import importlib
+import math
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
 
-from dimora.core.errors import BadRequest, NotFound
+from dimora.core.errors import BadRequest, Conflict, InternalError, NotFound, UnsupportedFeature
 from dimora.core.types import Progress
-from dimora.models.names import require_name
+from dimora.models.facts import facts_of
+from dimora.models.gguf import Header
+from dimora.models.layer_changes import LayerChanges
+from dimora.models.manifests import StoredManifest
+from dimora.models.names import is_file_name, require_name
+from dimora.models.quantizing import named_kind, quantize, source_kind
+from dimora.models.sorting import GgufFile, Sorted, require_files, sort_adapter, sort_files
+from dimora.models.taking import Taken
+from dimora.tasks.modelfile import is_version
 from dimora.tasks.recipe import Recipe
 
 if TYPE_CHECKING:
     from dimora.models.store import ModelStore
+
+_Steps = AsyncGenerator[Progress | Taken, None]
 
 
 class Creation:
@@ -20,38 +36,316 @@ class Creation:
 
     def __init__(self, store: ModelStore, name: str, recipe: Recipe, warnings: list[str]) -> None:
         self._store = store
-        self._name = name
+        self._target = require_name(name, "name")
         self._recipe = recipe
         self._warnings = warnings
+        self._base: StoredManifest | None = None
+        self._files: Sorted | None = None
+        self._draft_files: Sorted | None = None
+        self._adapters: list[GgufFile | None] = []
+        self._changes = LayerChanges(store, None)
+        # What was made on the way to something else.
+        self._between: set[str] = set()
 
     async def run(self) -> AsyncGenerator[Progress, None]:
         """See ModelStore.create."""
-        if not self._recipe.source:
-            raise BadRequest("neither 'from' or 'files' was specified", param="from")
-        await asyncio.to_thread(self._write)
+        self._check_words()
+        await asyncio.to_thread(self._look_at_files)
+        for name in (self._recipe.source, self._recipe.draft):
+            if name and self._store.locate(name) is None:
+                async with aclosing(self._pull(name)) as steps:
+                    async for progress in steps:
+                        yield progress
+        await asyncio.to_thread(self._begin)
+        for part in (self._weights, self._adapt, self._quantize, self._draft):
+            async with aclosing(part()) as steps:
+                async for progress in steps:
+                    yield progress
+        await asyncio.to_thread(self._add_words)
+        for layer in self._changes.layers:
+            made = layer.digest in self._changes.made
+            yield Progress(
+                status=f"{'creating new' if made else 'using existing'} layer {layer.digest}"
+            )
         yield Progress(status="writing manifest")
+        await asyncio.to_thread(self._commit)
         yield Progress(status="success")
 
-    def _write(self) -> None:
+    def _check_words(self) -> None:
+        """Whatever is wrong with the recipe itself, before anything is done."""
+        recipe = self._recipe
+        if not recipe.source and not recipe.files:
+            raise BadRequest("neither 'from' or 'files' was specified", param="from")
+        for kind in (recipe.quantize, recipe.draft_quantize):
+            if kind:
+                named_kind(kind)
+        if recipe.draft and recipe.draft_files:
+            raise BadRequest("a draft is a model or files, not both", param="draft_files")
+        if recipe.draft_quantize and not (recipe.draft or recipe.draft_files):
+            raise BadRequest("there is no draft to quantize", param="draft_quantize")
+        if not all(math.isfinite(part.scale) for part in recipe.adapters):
+            raise BadRequest("the scale of an adapter is a number", param="adapters")
+        if recipe.requires:
+            self._check_version(recipe.requires)
+
+    def _check_version(self, wanted: str) -> None:
+        if not is_version(wanted):
+            raise BadRequest("requires must be a version such as 0.14.0", param="requires")
+        ours = self._store.ollama_version
+        if is_version(ours) and _numbers(wanted) > _numbers(ours):
+            raise UnsupportedFeature(
+                f"the model requires Ollama {wanted}, and Dimora runs models of Ollama {ours}",
+                hint="a newer Dimora may run it",
+                param="requires",
+            )
+
+    def _look_at_files(self) -> None:
         store, recipe = self._store, self._recipe
-        target = require_name(self._name, "name")
-        with store.changing():
-            there = store.locate(recipe.source)
-            if there is None:
-                raise NotFound(
-                    f"model '{recipe.source[:400]}' not found",
-                    code="model_not_found",
-                    hint=f"dimora pull {recipe.source[:400]}",
+        if recipe.files:
+            self._files = sort_files(store, recipe.files)
+            if recipe.source and (self._files.kind != "gguf" or self._files.weights is not None):
+                raise BadRequest(
+                    "the weights come from a model or from files, not from both", param="files"
                 )
-            stored = store.manifests.read(there)
-            layers = store.writer.change_layers(
-                stored,
-                recipe.options,
-                system=recipe.system,
-                template=recipe.template,
-                messages=recipe.messages,
-                licenses=recipe.licenses,
+            if not recipe.source and self._files.kind == "gguf" and self._files.weights is None:
+                raise BadRequest("these files are a projector without a model", param="files")
+        self._adapters = [sort_adapter(store, part.files) for part in recipe.adapters]
+        if recipe.draft_files:
+            self._draft_files = sort_files(store, recipe.draft_files)
+        require_files(store, recipe.documents, "documents")
+
+    async def _pull(self, name: str) -> AsyncGenerator[Progress, None]:
+        # A path is not pulled: whoever may name one has brought it as files.
+        if is_file_name(name):
+            raise _no_model(name)
+        async with aclosing(self._store.pull(name)) as steps:
+            async for progress in steps:
+                if progress.status != "success":
+                    yield progress
+
+    def _begin(self) -> None:
+        if self._recipe.source:
+            self._base = self._read(self._recipe.source)
+            self._changes = LayerChanges(self._store, self._base)
+        header = self._known_header()
+        if header is not None:
+            for file in self._adapters:
+                if file is not None:
+                    _require_fit(file.header, header)
+            if self._recipe.quantize:
+                _quantizable(header, named_kind(self._recipe.quantize))
+
+    def _known_header(self) -> Header | None:
+        """The header of the weights, where no conversion makes them first."""
+        if self._files is not None and self._files.weights is not None:
+            return self._files.weights.header
+        layer = self._changes.first("model")
+        return self._store.assembly.header(layer, self._target.display) if layer else None
+
+    def _read(self, name: str) -> StoredManifest:
+        there = self._store.locate(name)
+        try:
+            if there is not None:
+                return self._store.manifests.read(there)
+        except FileNotFoundError:
+            pass
+        raise _no_model(name)
+
+    async def _weights(self) -> AsyncGenerator[Progress, None]:
+        files = self._files
+        if files is None:
+            return
+        if files.kind == "gguf":
+            yield Progress(status="parsing GGUF")
+            for kind, file in (("model", files.weights), ("projector", files.projector)):
+                if file is not None:
+                    facts_of(file.header)
+                    self._changes.put(kind, file.digest, file.size_bytes)
+        elif files.kind == "safetensors":
+            async with aclosing(self._convert(files.files)) as steps:
+                async for step in steps:
+                    if isinstance(step, Progress):
+                        yield step
+                    else:
+                        self._put_made(_role_of(self._store, step), step)
+        else:
+            self._changes.config["model_format"] = files.kind
+            for name, digest in files.files.items():
+                self._changes.put_file("file", name, digest, self._size_of(digest))
+
+    def _convert(self, files: Mapping[str, str]) -> _Steps:
+        convert: Any = _tool("importing", "convert_folder")
+        steps: _Steps = convert(self._store, dict(files))
+        return steps
+
+    async def _adapt(self) -> AsyncGenerator[Progress, None]:
+        for part, file in zip(self._recipe.adapters, self._adapters, strict=True):
+            base = self._changes.first("model")
+            if base is None:
+                raise UnsupportedFeature(
+                    "adapters go with GGUF models only",
+                    code="adapter_unsupported",
+                    param="adapters",
+                )
+            if file is not None:
+                yield Progress(status="parsing GGUF")
+                header = self._store.assembly.header(base, self._target.display)
+                _require_fit(file.header, header)
+                self._changes.put_adapter(file.digest, file.size_bytes, part.scale)
+                continue
+            convert: Any = _tool("importing", "convert_adapter")
+            async with aclosing(convert(self._store, part.files, base.digest)) as steps:
+                async for step in steps:
+                    if isinstance(step, Progress):
+                        yield step
+                    else:
+                        self._changes.made.add(step.digest)
+                        self._changes.put_adapter(step.digest, step.size_bytes, part.scale)
+
+    async def _quantize(self) -> AsyncGenerator[Progress, None]:
+        if self._recipe.quantize:
+            async with aclosing(self._quantized("model", self._recipe.quantize)) as steps:
+                async for progress in steps:
+                    yield progress
+
+    async def _quantized(self, kind: str, wanted: str) -> AsyncGenerator[Progress, None]:
+        """Put a quantized file in the place of the one of this kind of layer."""
+        wanted = named_kind(wanted)
+        layer = self._changes.first(kind)
+        if layer is None:
+            raise UnsupportedFeature(
+                "only GGUF models are quantized here", hint="`dimora optimize` compresses folders"
             )
-            store.writer.write(
-                store.manifests.locate(target) or target, layers, like=stored.manifest.config
-            )
+        header = await asyncio.to_thread(self._store.assembly.header, layer, self._target.display)
+        if not _quantizable(header, wanted):
+            return
+        making = quantize(self._store, layer.digest, layer.size, wanted, self._warnings)
+        async with aclosing(making) as steps:
+            async for step in steps:
+                if isinstance(step, Progress):
+                    yield step
+                else:
+                    self._between.add(layer.digest)
+                    self._put_made(kind, step)
+
+    async def _draft(self) -> AsyncGenerator[Progress, None]:
+        files = self._draft_files
+        if files is not None and files.kind == "gguf" and files.weights is not None:
+            yield Progress(status="parsing GGUF")
+            self._changes.put("draft", files.weights.digest, files.weights.size_bytes)
+        elif files is not None and files.kind == "safetensors":
+            async with aclosing(self._convert(files.files)) as steps:
+                async for step in steps:
+                    if isinstance(step, Progress):
+                        yield step
+                    else:
+                        self._put_made("draft", step)
+        elif files is not None:
+            raise BadRequest("a draft is a GGUF model", param="draft_files")
+        elif self._recipe.draft:
+            await asyncio.to_thread(self._put_draft_model)
+        if self._recipe.draft_quantize:
+            async with aclosing(self._quantized("draft", self._recipe.draft_quantize)) as steps:
+                async for progress in steps:
+                    yield progress
+
+    def _put_draft_model(self) -> None:
+        weights = self._read(self._recipe.draft).manifest.of_kind("model")
+        if not weights:
+            raise BadRequest("a draft is a GGUF model", param="draft")
+        self._changes.put("draft", weights[0].digest, weights[0].size)
+
+    def _put_made(self, kind: str, made: Taken) -> None:
+        self._changes.made.add(made.digest)
+        self._changes.put(kind, made.digest, made.size_bytes)
+
+    def _size_of(self, digest: str) -> int:
+        return self._store.blobs.size_of(digest) or 0
+
+    def _add_words(self) -> None:
+        """Everything that is small: texts, parameters, words of the config, documents."""
+        recipe, changes = self._recipe, self._changes
+        if changes.put_text("template", recipe.template):
+            changes.config["template_chosen"] = bool(recipe.template)
+        changes.put_text("system", recipe.system)
+        changes.put_options(recipe.options)
+        changes.put_messages(recipe.messages)
+        changes.put_licenses(recipe.licenses)
+        for name, digest in recipe.documents.items():
+            changes.put_file("document", name, digest, self._size_of(digest))
+        changes.put_config(renderer=recipe.renderer, parser=recipe.parser, requires=recipe.requires)
+        for word in ("renderer", "parser"):
+            if changes.config.get(word):
+                self._warnings.append(
+                    f"the {word} is kept with the model and not used: Dimora renders and reads by"
+                    " the model's template"
+                )
+
+    def _commit(self) -> None:
+        store, changes, base = self._store, self._changes, self._base
+        before = store.digests_of(self._target)
+        with store.changing():
+            for layer in changes.layers:
+                if store.blobs.size_of(layer.digest) != layer.size:
+                    raise Conflict(
+                        f"blob {layer.digest} went away meanwhile", hint="create the model again"
+                    )
+            target = store.manifests.locate(self._target) or self._target
+            if base is not None and not changes.changed:
+                # The very bytes, so that the same model has the same digest under every name.
+                store.manifests.copy(base.name, target)
+            else:
+                like = base.manifest.config if base is not None else None
+                store.writer.write(target, changes.layers, like=like, changes=changes.config)
+        store.drop_unreferenced((before | self._between) - store.digests_of(self._target))
+
+
+def _no_model(name: str) -> NotFound:
+    shown = name[:400]
+    return NotFound(
+        f"model '{shown}' not found", code="model_not_found", hint=f"dimora pull {shown}"
+    )
+
+
+def _require_fit(adapter: Header, model: Header) -> None:
+    """Raises BadRequest for an adapter that was made for models of another kind."""
+    if adapter.architecture != model.architecture:
+        raise BadRequest(
+            f"the adapter is for models of the kind {adapter.architecture[:60]!r}, and this is a"
+            f" {model.architecture[:60]!r}",
+            param="adapters",
+        )
+
+
+def _quantizable(header: Header, wanted: str) -> bool:
+    """False where the weights are as they are wanted. Raises BadRequest when they cannot be."""
+    if facts_of(header).details.quantization_level == wanted:
+        return False
+    source_kind(header, wanted, None)
+    return True
+
+
+def _role_of(store: ModelStore, made: Taken) -> str:
+    """Whether a converted file is the model or its projector. Raises InternalError."""
+    from dimora.models.sorting import is_projector, read_gguf
+
+    file = read_gguf(store, "the converted file", made.digest)
+    if not file.header.architecture:
+        raise InternalError("the converter made a file that is no model")
+    return "projector" if is_projector(file.header) else "model"
+
+
+def _tool(module: str, name: str) -> Any:
+    """A function of a file that this installation may lack. Raises UnsupportedFeature."""
+    try:
+        return getattr(importlib.import_module(f"dimora.models.{module}"), name)
+    except ModuleNotFoundError:
+        raise UnsupportedFeature(
+            "converting and quantizing are not part of this installation",
+            hint="create from a GGUF that is as it shall be",
+        ) from None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    found = [int(part) for part in version.lstrip("v").split(".")]
+    return tuple(found + [0] * (3 - len(found)))

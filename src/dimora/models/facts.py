@@ -13,6 +13,7 @@ import msgspec
 from dimora.core.errors import InvalidModel
 from dimora.models.gguf import Header
 from dimora.models.gguf_types import FILE_TYPES
+from dimora.prompts.template_language import is_jinja
 from dimora.tasks.base import EmbeddingHabits, ModelDetails
 
 _TOKENS = "tokenizer.ggml.tokens"
@@ -91,9 +92,9 @@ def facts_of(header: Header) -> Facts:
 
 
 def template_capabilities(template: str) -> set[str]:
-    """What a Go template of a manifest adds."""
+    """What a template of a manifest adds, Go or Jinja."""
     found = set()
-    if ".Tools" in template:
+    if ".Tools" in template or (is_jinja(template) and "tools" in template):
         found.add("tools")
     if "<think>" in template and "</think>" in template:
         found.add("thinking")

@@ -92,7 +92,8 @@ class RootFs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The config blob. `derived` is ours: every fact the model file tells is in here already."""
+    """The config blob. Ours are `derived`: every fact the model file tells is in here already, and
+    `template_chosen`: the template of the manifest goes before the one in the model file."""
 
     model_format: str = ""
     model_family: str = ""
@@ -101,11 +102,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     file_type: str = ""
     renderer: str = ""
     parser: str = ""
+    requires: str = ""
     capabilities: tuple[str, ...] | None = None
     context_length: int = 0
     embedding_length: int = 0
     embedding: EmbeddingConfig | None = None
     derived: bool = False
+    template_chosen: bool = False
     architecture: str = msgspec.field(default="")
     os: str = msgspec.field(default="")
     rootfs: RootFs | None = None

@@ -62,7 +62,7 @@ async def quantize(
     wanted = named_kind(kind)
     path = store.blobs.path(digest)
     header = await asyncio.to_thread(_checked_header, store, digest)
-    source = _source_kind(header, wanted, warnings)
+    source = source_kind(header, wanted, warnings)
     status = f"quantizing {source} model to {wanted}"
     program = _program_for(store, path, size_bytes, wanted, source)
     made = store.blobs.directory / f"tmp-{os.getpid()}-{os.urandom(6).hex()}"
@@ -104,7 +104,7 @@ def _checked_header(store: ModelStore, digest: str) -> Header:
     return read_header(store.blobs.path(digest))
 
 
-def _source_kind(header: Header, wanted: str, warnings: list[str] | None) -> str:
+def source_kind(header: Header, wanted: str, warnings: list[str] | None) -> str:
     """What the source is, in a word. Raises BadRequest when it cannot become what is wanted."""
     present = {tensor.type for tensor in header.tensors if len(tensor.shape) > 1} - _INTEGERS
     told = facts_of(header).details.quantization_level or "/".join(sorted(present))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from dimora.models.writing import ModelWriter
 from dimora.storage.blobs import GRACE_SECONDS, BlobStore, hash_file
 from dimora.storage.disk import disk_errors, make_private_directory
 from dimora.storage.locks import held
-from dimora.tasks.base import Model, ModelSummary, ToolchainState
+from dimora.tasks.base import Model, ModelSummary, StoredBlob, ToolchainState
 from dimora.tasks.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -52,8 +53,9 @@ class ModelStore:
     """The models below `root`, which may be a directory that Ollama filled.
 
     `cache_path` is a directory for what can be found out again, `toolchain_path` the one of the
-    llama.cpp toolchain. Methods block, except those that yield; threads and processes may share a
-    store.
+    llama.cpp toolchain. `link_files` lets local files be linked instead of copied, see
+    models.taking. `ollama_version` is the version whose models we can run. Methods block, except
+    those that are asynchronous; threads and processes may share a store.
     """
 
     def __init__(
@@ -64,9 +66,13 @@ class ModelStore:
         catalogue: Catalogue | None = None,
         access: SourceAccess | None = None,
         toolchain_path: Path | None = None,
+        link_files: bool = False,
+        ollama_version: str = "",
     ) -> None:
         self.root = root
         self.toolchain_path = toolchain_path or root.parent / "toolchain"
+        self.link_files = link_files
+        self.ollama_version = ollama_version
         self.access = access or SourceAccess()
         self.blobs = BlobStore(root)
         self.manifests = Manifests(root)
@@ -329,6 +335,36 @@ class ModelStore:
         else:
             self.remembered.forget_verified(digest)
         return right
+
+    def find_blob(self, digest: str) -> int | None:
+        """Bytes of a blob that is here and right, else None. Raises BadRequest for no digest.
+
+        A sweep leaves it alone for a while, since whoever asks is going to use it.
+        """
+        path = self.blobs.path(digest)
+        if not self.is_verified(digest) and not self.verify_blob(digest):
+            return None
+        with contextlib.suppress(OSError):
+            if path.stat().st_nlink == 1:
+                os.utime(path)
+                self.remembered.note_verified(digest, path)
+        return self.blobs.size_of(digest)
+
+    async def store_blob(
+        self, digest: str, content: AsyncIterator[bytes], size_bytes: int | None
+    ) -> StoredBlob:
+        """Take an upload into the store. Raises BadRequest, StorageFull."""
+        from dimora.models.uploading import store_blob
+
+        return await store_blob(self, digest, content, size_bytes)
+
+    async def take_file(self, path: Path) -> AsyncGenerator[Progress | StoredBlob, None]:
+        """Take a file of this machine into the store. Raises NotFound, BadRequest, StorageFull."""
+        from dimora.models.taking import take_file
+
+        async with contextlib.aclosing(take_file(path, self)) as steps:
+            async for step in steps:
+                yield step
 
     def locate(self, text: str) -> Name | None:
         name = parse_name(text)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from dimora.core.errors import InvalidModel
-from dimora.core.types import Message
 from dimora.models.assembly import Assembly
 from dimora.models.facts import facts_of, in_order
 from dimora.models.manifests import (
@@ -16,14 +15,11 @@ from dimora.models.manifests import (
     Layer,
     Manifest,
     Manifests,
-    StoredManifest,
-    StoredMessage,
     media_type,
 )
 from dimora.models.names import Name
 from dimora.storage.blobs import BlobStore
 from dimora.tasks.base import EmbeddingHabits
-from dimora.tasks.options import Options
 
 
 class ModelWriter:
@@ -46,36 +42,6 @@ class ModelWriter:
         data = text.encode() if isinstance(text, str) else text
         return self.layer(kind, self._blobs.put(data), len(data))
 
-    def change_layers(
-        self,
-        stored: StoredManifest,
-        options: Options,
-        *,
-        system: str | None,
-        template: str | None,
-        messages: Sequence[Message] | None,
-        licenses: Iterable[str],
-    ) -> list[Layer]:
-        """The layers of a manifest with these changes; see ModelStore.create."""
-        name, manifest = stored.name.display, stored.manifest
-        layers = list(manifest.layers)
-        for kind, text in (("system", system), ("template", template)):
-            if text is not None:
-                layers = self._replaced(layers, kind, text)
-        if messages is not None:
-            rows = [StoredMessage(m.role, m.text) for m in messages]
-            layers = self._replaced(layers, "messages", msgspec.json.encode(rows) if rows else b"")
-        if changed := options.as_dict():
-            params = {**self._assembly.params(manifest, name), **changed}
-            layers = self._replaced(layers, "params", msgspec.json.encode(params))
-        known = {layer.digest for layer in layers if layer.kind == "license"}
-        for text in licenses:
-            layer = self.text_layer("license", text)
-            if layer.digest not in known:
-                known.add(layer.digest)
-                layers.append(layer)
-        return layers
-
     def write(
         self,
         target: Name,
@@ -83,16 +49,21 @@ class ModelWriter:
         *,
         like: Layer | None = None,
         embedding: EmbeddingHabits | None = None,
+        changes: Mapping[str, Any] | None = None,
     ) -> None:
         """Config and manifest of a model that has these layers.
 
-        `like` is an existing config, of which everything is kept that the layers do not tell.
+        `like` is an existing config, of which everything is kept that the layers do not tell and
+        `changes` does not change; an empty value removes.
 
         Raises InvalidModel, StorageFull.
         """
         config = self._config(target.display, layers, like)
         if embedding is not None and embedding != EmbeddingHabits():
             config["embedding"] = msgspec.to_builtins(embedding)
+        for key, value in (changes or {}).items():
+            config.pop(key, None)
+            config.update({key: value} if value else {})
         data = msgspec.json.encode(config)
         manifest = Manifest(
             config=Layer(media_type=CONFIG_TYPE, digest=self._blobs.put(data), size=len(data)),
@@ -135,10 +106,6 @@ class ModelWriter:
             ),
             "derived": True,
         }
-
-    def _replaced(self, layers: list[Layer], kind: str, text: str | bytes) -> list[Layer]:
-        kept = [layer for layer in layers if layer.kind != kind]
-        return [*kept, self.text_layer(kind, text)] if text else kept
 
 
 def _decode_object(data: bytes, name: str) -> dict[str, Any]:

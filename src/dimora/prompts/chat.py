@@ -15,7 +15,8 @@ import msgspec
 from dimora.core.errors import BadRequest
 from dimora.core.types import Message, Thought, Tool, ToolCall
 from dimora.prompts.builtin import render_builtin
-from dimora.prompts.go_template import render_go
+from dimora.prompts.go_template import check_go, render_go
+from dimora.prompts.template_language import is_jinja
 from dimora.prompts.thinking import Thinking, thinking_of
 from dimora.prompts.tool_calls import choose_format
 from dimora.prompts.turns import (
@@ -104,6 +105,16 @@ def render_chat(
     )
 
 
+def check_template(template: str) -> None:
+    """Raises BadRequest, code `template_error`, for a template that could never be rendered."""
+    if is_jinja(template):
+        from dimora.prompts.jinja_rendering import check_jinja
+
+        check_jinja(template)
+    else:
+        check_go(template)
+
+
 class _Beginning(msgspec.Struct):
     """What is already there of the answer.
 
@@ -141,7 +152,7 @@ def _writing_of(source: TemplateSource) -> _Writing:
     if source.chat_template:
         return _Writing(kind="jinja", text=source.chat_template, source=source)
     if source.template:
-        kind = "jinja" if "{%" in source.template else "go"
+        kind = "jinja" if is_jinja(source.template) else "go"
         return _Writing(kind=kind, text=source.template, source=source)
     return _Writing(kind="builtin", text="", source=source)
 

@@ -88,6 +88,16 @@ def render_go(
         raise _error("the model's template is nested too deep") from None
 
 
+def check_go(template: str) -> None:
+    """Raises BadRequest, code `template_error`, for what is no Go template that can be run here."""
+    try:
+        _parse(template)
+    except GoSyntaxError as why:
+        raise _error(f"the model's template is broken: {why}") from None
+    except RecursionError:
+        raise _error("the model's template is nested too deep") from None
+
+
 def _error(message: str) -> BadRequest:
     return BadRequest(
         message,

@@ -282,6 +282,18 @@ def _compile(template: str) -> CodeType:
     return environment.compile(tree)
 
 
+def check_jinja(template: str) -> None:
+    """Raises BadRequest, code `template_error`, for what is no Jinja or too long."""
+    if len(template) > MAX_TEMPLATE_CHARACTERS:
+        raise _error("the model's chat template is too long")
+    try:
+        _compile(template)
+    except jinja2.TemplateSyntaxError as why:
+        raise _error(f"the model's chat template is broken in line {why.lineno}") from None
+    except Exception as why:  # noqa: BLE001 -- anything may come out of somebody else's program
+        raise _error(f"the model's chat template is broken ({type(why).__name__})") from None
+
+
 def render_jinja(template: str, variables: Mapping[str, Any]) -> str:
     """What the template makes of the variables.
 
@@ -289,8 +301,7 @@ def render_jinja(template: str, variables: Mapping[str, Any]) -> str:
         BadRequest: code `template_error`; the template is broken, refuses these messages, or does
             more than a chat template has to.
     """
-    if len(template) > MAX_TEMPLATE_CHARACTERS:
-        raise _error("the model's chat template is too long")
+    check_jinja(template)
     try:
         environment = _Environment()
         compiled = jinja2.Template.from_code(environment, _compile(template), environment.globals)
@@ -302,8 +313,6 @@ def render_jinja(template: str, variables: Mapping[str, Any]) -> str:
         words = str(why)[:200]
         reason = f": {words}" if words and words in template else ""
         raise _error(f"the model's chat template refuses these messages{reason}") from None
-    except jinja2.TemplateSyntaxError as why:
-        raise _error(f"the model's chat template is broken in line {why.lineno}") from None
     except Exception as why:  # noqa: BLE001 -- anything may come out of somebody else's program
         kind = type(why).__name__
         raise _error(f"the model's chat template cannot render these messages ({kind})") from None

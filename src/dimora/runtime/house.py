@@ -12,7 +12,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from dimora import engines, tasks
-from dimora.core.errors import BadRequest, DimoraError, NotFound
+from dimora.core.errors import BadRequest, DimoraError, Forbidden, NotFound
 from dimora.core.settings import Settings
 from dimora.core.types import (
     Done,
@@ -33,7 +33,7 @@ from dimora.models.names import is_file_name
 from dimora.models.store import ModelStore
 from dimora.runtime.lending import Lending, LentReservation
 from dimora.runtime.planning import Planner
-from dimora.tasks.base import Model, ModelSummary, Running, ToolchainState
+from dimora.tasks.base import Model, ModelSummary, Running, StoredBlob, ToolchainState
 from dimora.tasks.options import Options
 from dimora.tasks.recipe import Recipe
 
@@ -47,6 +47,8 @@ class House:
             settings.models_path,
             cache_path=settings.home / "cache",
             toolchain_path=settings.toolchain_path,
+            link_files=settings.link_files,
+            ollama_version=settings.ollama_version,
         )
         self.ledger = Ledger()
         self.audit = Audit(settings.audit_path)
@@ -255,3 +257,18 @@ class ModelsFor:
 
     def remove_toolchain(self) -> bool:
         return self._store.remove_toolchain()
+
+    def find_blob(self, digest: str) -> int | None:
+        return self._store.find_blob(digest)
+
+    async def store_blob(
+        self, digest: str, content: AsyncIterator[bytes], size_bytes: int | None
+    ) -> StoredBlob:
+        return await self._store.store_blob(digest, content, size_bytes)
+
+    async def take_file(self, path: str) -> AsyncGenerator[Progress | StoredBlob, None]:
+        if self._rooms.principal.proof != "terminal":
+            raise Forbidden("only the terminal may name a file of this machine")
+        async with aclosing(self._store.take_file(Path(path))) as steps:
+            async for step in steps:
+                yield step

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from pathlib import PurePath
 from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
 
-from dimora.core.errors import DimoraError, InternalError, Overloaded
+from dimora.core.errors import Cancelled, DimoraError, InternalError, Overloaded
 from dimora.core.settings import Settings
 from dimora.core.types import Done, Event, Principal, Queued, Request
 from dimora.dialects.base import Answer, Asked, Fixed, Incoming, Route
@@ -24,6 +24,8 @@ from dimora.tasks.embed import EmbedDone
 
 # Who waits in the queue longer than this is told their place, if the answer is a stream.
 PATIENCE_SECONDS = 10.0
+# An upload of which nothing comes for so long is given up.
+UPLOAD_IDLE_SECONDS = 300.0
 
 PRINCIPAL = "dimora.principal"
 
@@ -42,7 +44,9 @@ class House(Protocol):
     @property
     def settings(self) -> Settings: ...
 
-    def run(self, principal: Principal, request: Request) -> AsyncIterator[Event]: ...
+    def run(
+        self, principal: Principal, request: Request, content: AsyncIterator[bytes] | None = None
+    ) -> AsyncIterator[Event]: ...
 
     def admit(self, credential: str | None, *, peer_is_loopback: bool) -> Principal: ...
 
@@ -113,7 +117,8 @@ class Endpoint:
         self._error_body = error_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_body(receive)
+        upload = Upload(receive) if self._route.uploads else None
+        body = b"" if upload is not None else await read_body(receive)
         if body is None:
             return
         try:
@@ -126,9 +131,14 @@ class Endpoint:
             headers = plain_headers(asked.media_type, asked.body)
             await send_whole(scope, send, asked.status, asked.body, headers)
             return
-        events = self._house.run(scope[PRINCIPAL], asked.request)
+        content = upload.pieces() if upload is not None else None
+        events = self._house.run(scope[PRINCIPAL], asked.request, content)
         answering = Answering(scope, send, asked, events)
-        await answering.run(receive)
+        try:
+            await answering.run(receive if upload is None else upload.receive_rest)
+        finally:
+            if content is not None:
+                await content.aclose()
 
     def _incoming(self, scope: Scope, body: bytes) -> Incoming:
         return Incoming(
@@ -136,7 +146,45 @@ class Endpoint:
             body=body,
             path=scope.get("path_params", {}),
             version=self._house.settings.ollama_version,
+            length_bytes=_announced_bytes(scope["headers"]),
         )
+
+
+def _announced_bytes(headers: Headers) -> int | None:
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return None
+
+
+class Upload:
+    """A body that a task reads piece by piece, while somebody watches whether its sender leaves."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._ended = asyncio.Event()
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The body. Raises Cancelled when its sender leaves, or says nothing for too long."""
+        more = True
+        while more:
+            try:
+                async with asyncio.timeout(UPLOAD_IDLE_SECONDS):
+                    message = await self._receive()
+            except TimeoutError:
+                raise Cancelled("the upload stopped half-way", code="upload_stalled") from None
+            if message["type"] == "http.disconnect":
+                self._ended.set()
+                raise Cancelled("the sender of the upload left")
+            more = message.get("more_body", False)
+            if more is False:
+                self._ended.set()
+            yield message.get("body", b"")
+
+    async def receive_rest(self) -> Any:
+        """What comes after the body; waits while the task still reads that."""
+        await self._ended.wait()
+        return await self._receive()
 
 
 async def read_body(receive: Receive) -> bytes | None:
@@ -211,7 +259,9 @@ class Answering:
         if done.usage.truncated or (isinstance(done, EmbedDone) and done.truncated_texts):
             headers.append((b"x-dimora-truncated", b"true"))
         self._open = True
-        await send_whole(self._scope, self._send, self._asked.status, body, headers)
+        status = self._asked.status
+        status = status if isinstance(status, int) else status(events)
+        await send_whole(self._scope, self._send, status, body, headers)
 
     async def _stream(self) -> None:
         loop = asyncio.get_running_loop()

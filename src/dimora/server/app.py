@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from starlette.responses import PlainTextResponse
-from starlette.routing import BaseRoute, Route, Router
+from starlette.routing import BaseRoute, Route, Router, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dimora import __version__, dialects
@@ -42,7 +42,17 @@ def build_app(house: House, settings: Settings) -> ASGIApp:
             await house.close()
 
     router = Router(routes, redirect_slashes=False, default=_not_found, lifespan=live)
-    return Gate(router, house, settings, ErrorForms(shelf).of)
+    uploads = [
+        compile_path(line.path)[0]
+        for dialect in shelf.values()
+        for line in dialect.ROUTES
+        if line.uploads
+    ]
+
+    def takes_uploads(path: str) -> bool:
+        return any(pattern.match(path) for pattern in uploads)
+
+    return Gate(router, house, settings, ErrorForms(shelf).of, takes_uploads=takes_uploads)
 
 
 _READ = ("GET", "HEAD")

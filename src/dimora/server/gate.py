@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
@@ -35,7 +36,10 @@ class BodyTooLarge(DimoraError):
 
 
 class Gate:
-    """`error_body_of` gives the form of errors that the language of a path has."""
+    """`error_body_of` gives the form of errors that the language of a path has.
+
+    A path that `takes_uploads` has no limit of size: its body is never all in memory.
+    """
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class Gate:
         settings: Settings,
         error_body_of: Callable[[str], ErrorBody],
         hosts: AllowedHosts | None = None,
+        takes_uploads: Callable[[str], bool] = lambda path: False,
     ) -> None:
         self._app = app
         self._house = house
@@ -52,6 +57,7 @@ class Gate:
         self._origins = AllowedOrigins(settings.origins)
         self._has_keys = bool(settings.api_keys)
         self._max_body_bytes = settings.max_body_bytes
+        self._takes_uploads = takes_uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -81,7 +87,8 @@ class Gate:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = _Begun(send)
-        limit = _BodyLimit(receive, self._max_body_bytes)
+        unlimited = self._takes_uploads(scope["path"])
+        limit = _BodyLimit(receive, math.inf if unlimited else self._max_body_bytes)
         try:
             if scope["path"] not in _GREETINGS or scope["method"] not in ("GET", "HEAD"):
                 scope[PRINCIPAL] = self._admit(scope)
@@ -147,7 +154,7 @@ class _Begun:
 class _BodyLimit:
     """Counts the body as it is read. Raises BodyTooLarge."""
 
-    def __init__(self, receive: Receive, limit_bytes: int) -> None:
+    def __init__(self, receive: Receive, limit_bytes: float) -> None:
         self._receive = receive
         self._limit_bytes = limit_bytes
         self._read_bytes = 0

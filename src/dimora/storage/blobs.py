@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,12 +31,14 @@ def is_digest(text: str) -> bool:
     return DIGEST.fullmatch(text) is not None
 
 
-def hash_file(path: Path) -> str:
-    """The digest of a file's bytes."""
+def hash_file(path: Path, note: Callable[[int], None] | None = None) -> str:
+    """The digest of a file's bytes; `note` is told how many were read, again and again."""
     sha256 = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             sha256.update(chunk)
+            if note is not None:
+                note(file.tell())
     return f"sha256:{sha256.hexdigest()}"
 
 
@@ -179,7 +181,7 @@ class BlobStore:
             if patience is None or not entry.is_file(follow_symlinks=False):
                 continue
             with contextlib.suppress(OSError):
-                if now - entry.stat(follow_symlinks=False).st_mtime >= patience:
+                if now - _touched_at(entry) >= patience:
                     Path(entry.path).unlink()
                     removed += 1
         return removed
@@ -196,3 +198,9 @@ class BlobStore:
         if not is_digest(digest) or digest in referenced:
             return None
         return grace_seconds
+
+
+def _touched_at(entry: os.DirEntry[str]) -> float:
+    """When the file came here: for a link to an older file, when it was linked."""
+    state = entry.stat(follow_symlinks=False)
+    return max(state.st_mtime, state.st_ctime) if state.st_nlink > 1 else state.st_mtime

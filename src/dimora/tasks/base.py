@@ -139,6 +139,16 @@ class ToolchainState(msgspec.Struct, frozen=True, kw_only=True):
     programs: tuple[str, ...] = ()
 
 
+class StoredBlob(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that is in the store now. `created`: it was not before. `linked`: it is the very file
+    it came from, which is read-only now."""
+
+    digest: str
+    size_bytes: int
+    created: bool = True
+    linked: bool = False
+
+
 class Models(Protocol):
     """The keeper of models, as tasks use it."""
 
@@ -176,6 +186,23 @@ class Models(Protocol):
 
     def remove_toolchain(self) -> bool:
         """True when there was something. Raises Conflict."""
+
+    def find_blob(self, digest: str) -> int | None:
+        """Bytes of a file in the store, None when it is not here or damaged; blocks.
+
+        Raises BadRequest for what is no digest.
+        """
+
+    async def store_blob(
+        self, digest: str, content: AsyncIterator[bytes], size_bytes: int | None
+    ) -> StoredBlob:
+        """Take bytes into the store as they come. Raises BadRequest, StorageFull."""
+
+    def take_file(self, path: str) -> AsyncGenerator[Progress | StoredBlob, None]:
+        """Take a file of this machine into the store; one StoredBlob, last.
+
+        Raises Forbidden to all but the terminal, NotFound, BadRequest, StorageFull.
+        """
 
 
 class TopToken(msgspec.Struct, frozen=True, array_like=True):

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from dimora.core.types import Done, Event, Request
+from dimora.prompts.chat import check_template
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.recipe import Recipe
 
@@ -20,6 +21,8 @@ class CreateModel(Request, frozen=True, kw_only=True, tag="create_model"):
 
 async def run(request: CreateModel, rooms: Rooms) -> AsyncIterator[Event]:
     """Progress events, then Done."""
+    if request.recipe.template:
+        check_template(request.recipe.template)
     warnings: list[str] = []
     steps = rooms.models.create(request.model, request.recipe, warnings)
     async with aclosing(steps):

@@ -8,17 +8,19 @@ import json
 import pytest
 
 from dimora.core.errors import BadRequest, UnsupportedFeature
-from dimora.core.types import Image, Message, Text, Thought, Tool, ToolCall, ToolResult
+from dimora.core.types import Done, Image, Message, Text, Thought, Tool, ToolCall, ToolResult
 from dimora.dialects import ollama
 from dimora.dialects.base import Incoming
 from dimora.dialects.ollama.words import is_name, tell_time
 from dimora.tasks.chat import Chat
 from dimora.tasks.create_model import CreateModel
 from dimora.tasks.embed import Embed
+from dimora.tasks.find_blob import FindBlob
 from dimora.tasks.generate import Generate
 from dimora.tasks.hold_model import HoldModel
 from dimora.tasks.options import Options
-from dimora.tasks.recipe import Recipe
+from dimora.tasks.recipe import AdapterPart, Recipe
+from dimora.tasks.store_blob import BlobStored, StoreBlob
 
 PIXEL = b"\x89PNG"
 ENCODED = base64.b64encode(PIXEL).decode()
@@ -217,18 +219,86 @@ def test_create_from_a_model_takes_all_that_needs_no_new_file():
     assert asked("/api/create", **{"from": "base"}) == plain
 
 
-@pytest.mark.parametrize("field", ["files", "adapters", "quantize", "renderer", "info"])
-def test_create_refuses_by_name_what_it_cannot_do(field):
-    with pytest.raises(UnsupportedFeature) as caught:
-        asked("/api/create", **{"from": "base", field: {"a": "b"}})
-    assert caught.value.param == field
-    asked("/api/create", **{"from": "base", field: {}})
+A, B, C = ("sha256:" + letter * 64 for letter in "abc")
+
+
+def test_create_reads_files_adapters_and_all_words_of_a_modelfile():
+    request = asked(
+        "/api/create",
+        files={"model.gguf": A},
+        adapters={
+            "one.gguf": B,
+            "two.gguf": {"digest": C, "scale": 0.5},
+            "tuned/adapter_config.json": A,
+            "tuned/adapter_model.safetensors": B,
+        },
+        quantization="q4_K_M",
+        draft="small",
+        draft_quantize="Q8_0",
+        documents={"guide.pdf": C},
+        renderer="r",
+        parser="",
+        requires="0.1",
+    )
+    tuned = {"adapter_config.json": A, "adapter_model.safetensors": B}
+    assert request.recipe == Recipe(
+        files={"model.gguf": A},
+        adapters=(
+            AdapterPart(files={"one.gguf": B}),
+            AdapterPart(files={"two.gguf": C}, scale=0.5),
+            AdapterPart(files=tuned),
+        ),
+        quantize="q4_K_M",
+        draft="small",
+        draft_quantize="Q8_0",
+        documents={"guide.pdf": C},
+        renderer="r",
+        parser="",
+        requires="0.1",
+    )
+    assert request.warnings == ()
+
+
+def test_a_path_that_leads_elsewhere_is_not_made_harmless_on_the_way():
+    request = asked("/api/create", **{"from": "m"}, adapters={"../x/adapter_config.json": A})
+    assert request.recipe.adapters[0].files == {"../x/adapter_config.json": A}
+
+
+def test_files_of_one_adapter_have_one_scale():
+    with pytest.raises(BadRequest, match="different scales"):
+        asked(
+            "/api/create",
+            **{"from": "m"},
+            adapters={"t/a.json": {"digest": A, "scale": 2}, "t/b.safetensors": B},
+        )
+
+
+def test_create_refuses_remote_models_by_name_and_ignores_what_describes_them():
+    with pytest.raises(UnsupportedFeature, match="remote_host") as caught:
+        asked("/api/create", **{"from": "base"}, remote_host="https://elsewhere.example")
+    assert caught.value.param == "remote_host"
+    request = asked("/api/create", **{"from": "base"}, info={"model_family": "x"})
+    assert "info" in request.warnings[0]
+
+
+def test_a_blob_is_found_with_head_and_brought_with_post():
+    (route,) = [r for r in ollama.ROUTES if r.path == "/api/blobs/{digest}"]
+    assert route.uploads
+    for digest in (A, A.upper(), A.replace(":", "-")):
+        head = route.decode(Incoming(method="HEAD", path={"digest": digest}))
+        assert head.request == FindBlob(digest=A)
+    post = route.decode(Incoming(method="POST", path={"digest": A}, length_bytes=7))
+    assert post.request == StoreBlob(digest=A, size_bytes=7)
+    assert post.status([BlobStored(digest=A, size_bytes=7, created=True), Done()]) == 201
+    assert post.status([BlobStored(digest=A, size_bytes=7, created=False), Done()]) == 200
+    refusal = post.answer.refusal(BadRequest('digest mismatch, expected "a", got "b"'))
+    assert json.loads(refusal) == {"error": 'digest mismatch, expected "a", got "b"'}
 
 
 def test_old_names_of_the_model_field_work():
     decode = {r.path: r.decode for r in ollama.ROUTES}
-    for path in ("/api/pull", "/api/delete", "/api/show"):
-        body = json.dumps({"name": "old"}).encode()
+    for path in ("/api/pull", "/api/delete", "/api/show", "/api/create"):
+        body = json.dumps({"name": "old", "from": "m"}).encode()
         assert decode[path](Incoming(method="POST", body=body)).request.model == "old"
 
 

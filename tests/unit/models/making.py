@@ -139,3 +139,18 @@ class OllamaStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(manifest))
         return path
+
+
+def tiny_adapter(path: Path, *, architecture: str = "llama", rank: int = 2) -> Path:
+    """A LoRA adapter as GGUF, for the one matrix of `tiny_gguf`."""
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 4.0)
+    writer.add_tensor("blk.0.attn_q.weight.lora_a", np.ones((rank, 32), dtype=np.float32))
+    writer.add_tensor("blk.0.attn_q.weight.lora_b", np.ones((4, rank), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

@@ -27,9 +27,13 @@ class SmallHouse:
         self.credentials: list[tuple[str | None, bool]] = []
         self.ended: list[str] = []
         self.lives: list[str] = []
+        self.content: AsyncIterator[bytes] | None = None
 
-    async def run(self, principal: Principal, request: Request) -> AsyncIterator[Event]:
+    async def run(
+        self, principal: Principal, request: Request, content: AsyncIterator[bytes] | None = None
+    ) -> AsyncIterator[Event]:
         self.asked.append((principal, request))
+        self.content = content
         stream = self.script(request)
         try:
             async for event in stream:

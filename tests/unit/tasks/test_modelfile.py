@@ -209,10 +209,10 @@ MESSAGES = st.builds(
     st.sampled_from(["system", "user", "assistant"]),
     WRITABLE,
 )
-FIRST = WORDS.filter(lambda text: "\r" not in text)
+SOURCES = WORDS.filter(lambda text: "\r" not in text)
 MODELFILES = st.builds(
     Modelfile,
-    sources=st.tuples(FIRST) | st.tuples(FIRST, WORDS),
+    sources=st.lists(SOURCES, min_size=1, max_size=2).map(tuple),
     adapters=st.lists(st.tuples(WORDS, NUMBERS)).map(tuple),
     draft=WORDS,
     documents=st.lists(WORDS).map(tuple),

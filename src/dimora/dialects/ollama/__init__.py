@@ -5,10 +5,12 @@ Read from Ollama 0.33; where we differ on purpose the answer has extra fields, n
 
 from dimora.dialects._writing import encode
 from dimora.dialects.base import Fixed, Incoming, Route
+from dimora.dialects.ollama.blobs import decode_blob
+from dimora.dialects.ollama.creation import decode_create
 from dimora.dialects.ollama.embedding import decode_embed, decode_embeddings
 from dimora.dialects.ollama.inference import decode_chat, decode_generate
 from dimora.dialects.ollama.inventory import decode_ps, decode_show, decode_tags
-from dimora.dialects.ollama.library import decode_copy, decode_create, decode_delete, decode_pull
+from dimora.dialects.ollama.library import decode_copy, decode_delete, decode_pull
 from dimora.dialects.ollama.tokens import decode_detokenize, decode_tokenize
 from dimora.dialects.ollama.words import error
 
@@ -39,6 +41,7 @@ ROUTES = (
     Route(("POST",), "/api/copy", decode_copy),
     Route(("DELETE",), "/api/delete", decode_delete),
     Route(("POST",), "/api/create", decode_create),
+    Route(("HEAD", "POST"), "/api/blobs/{digest}", decode_blob, uploads=True),
     Route(("POST",), "/api/tokenize", decode_tokenize),
     Route(("POST",), "/api/detokenize", decode_detokenize),
 )

@@ -45,4 +45,4 @@ async def fetch(wanted: Wanted, store: ModelStore) -> AsyncGenerator[Progress | 
 def _take(wanted: Wanted, store: ModelStore) -> Taken:
     path = Path(wanted.text).expanduser()
     store.find_file(path)
-    return take(path, store.blobs)
+    return take(path, store.blobs, link=store.link_files)
