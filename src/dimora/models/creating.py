@@ -225,7 +225,8 @@ class Creation:
                 if isinstance(step, Progress):
                     yield step
                 else:
-                    self._between.add(layer.digest)
+                    if layer.digest in self._changes.made:
+                        self._between.add(layer.digest)
                     self._put_made(kind, step)
 
     async def _draft(self) -> AsyncGenerator[Progress, None]:

@@ -26,8 +26,9 @@ def tiny_gguf(
     strings: dict[str, str] | None = None,
     numbers: dict[str, int] | None = None,
     context_length: int = 128,
+    precise: bool = False,
 ) -> Path:
-    """A GGUF with metadata, a vocabulary and three small tensors."""
+    """A GGUF with metadata, a vocabulary and three small tensors, in F16 if it is `precise`."""
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_name("Tiny")
     writer.add_context_length(context_length)
@@ -46,14 +47,18 @@ def tiny_gguf(
         writer.add_string(key, text)
     for key, number in (numbers or {}).items():
         writer.add_uint32(key, number)
+    exact = np.float16 if precise else np.float32
     if len(vocabulary) < 100_000:
-        writer.add_tensor("token_embd.weight", np.ones((len(vocabulary), 32), dtype=np.float32))
+        writer.add_tensor("token_embd.weight", np.ones((len(vocabulary), 32), dtype=exact))
     else:
         packed = np.zeros((len(vocabulary), 18), dtype=np.uint8)
         kind = gguf.GGMLQuantizationType.Q4_0
         writer.add_tensor("token_embd.weight", packed, raw_dtype=kind)
-    rows = np.zeros((4, 18), dtype=np.uint8)
-    writer.add_tensor("blk.0.attn_q.weight", rows, raw_dtype=gguf.GGMLQuantizationType.Q4_0)
+    if precise:
+        writer.add_tensor("blk.0.attn_q.weight", np.ones((4, 32), dtype=exact))
+    else:
+        rows = np.zeros((4, 18), dtype=np.uint8)
+        writer.add_tensor("blk.0.attn_q.weight", rows, raw_dtype=gguf.GGMLQuantizationType.Q4_0)
     writer.add_tensor("output_norm.weight", np.ones(32, dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

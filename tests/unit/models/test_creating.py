@@ -409,3 +409,27 @@ def test_only_precise_weights_are_quantized(kitchen: Kitchen) -> None:
     assert "draft to quantize" in kitchen.refused(BadRequest, files=files, draft_quantize="Q8_0")
     kitchen.create("as-it-is", files=files, quantize="q4_0")
     assert kitchen.store.find("as-it-is").weights_digest == files["m.gguf"]
+
+
+def test_weights_and_draft_are_quantized_on_the_way(kitchen: Kitchen) -> None:
+    precise = kitchen.gguf(precise=True, file_type=1)
+    draft = kitchen.gguf(precise=True, file_type=1, context_length=64)
+    statuses = kitchen.create(
+        "small",
+        files={"m.gguf": precise},
+        draft_files={"d.gguf": draft},
+        quantize="q8_0",
+        draft_quantize="Q8_0",
+    )
+    model = kitchen.store.find("small")
+    assert model.summary.details.quantization_level == "Q8_0"
+    assert {model.weights_digest, model.draft_digest}.isdisjoint({precise, draft})
+    assert statuses[0] == "parsing GGUF"
+    assert statuses.count("quantizing F16 model to Q8_0") >= 2
+    assert statuses[-4:] == [
+        f"creating new layer {model.weights_digest}",
+        f"creating new layer {model.draft_digest}",
+        "writing manifest",
+        "success",
+    ]
+    assert kitchen.store.blobs.size_of(precise), "what was uploaded can be used again"
