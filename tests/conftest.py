@@ -75,7 +75,9 @@ def copy_home(source: Path, target: Path) -> Path:
 def environment(home: Path, **extra: str) -> dict[str, str]:
     """Ours, without settings of the person who runs the tests."""
     kept = {n: v for n, v in os.environ.items() if not n.startswith(("DIMORA_", "OLLAMA_"))}
-    return kept | {"DIMORA_HOME": str(home), "DIMORA_HOST": "127.0.0.1:1"} | extra
+    # No registry: a test that means one says which.
+    ours = {"DIMORA_HOME": str(home), "DIMORA_HOST": "127.0.0.1:1", "DIMORA_REGISTRIES": "none"}
+    return kept | ours | extra
 
 
 def run_dimora(

@@ -41,6 +41,7 @@ BODIES = {
     "/api/embeddings": {"model": "m", "prompt": "x"},
     "/api/show": {"model": "m"},
     "/api/pull": {"model": "m"},
+    "/api/push": {"model": "m"},
     "/api/copy": {"source": "m", "destination": "n"},
     "/api/delete": {"model": "m"},
     "/api/create": {"model": "n", "from": "m"},

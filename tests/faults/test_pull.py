@@ -459,7 +459,7 @@ async def test_models_nobody_has_are_not_found_in_ollamas_words(
     with pytest.raises(NotFound) as caught:
         await pull(store, name)
     assert caught.value.message == "pull model manifest: file does not exist"
-    assert "tiny:1b" in caught.value.hint
+    assert "dimora catalogue" in caught.value.hint
     assert not store.root.exists() or files_in(store) == []
 
 

@@ -52,11 +52,11 @@ def ask_quietly(door: Door, request: Request) -> None:
             pass
 
 
-def pull_with_bar(door: Door, name: str) -> None:
+def pull_with_bar(door: Door, name: str, *, insecure: bool = False) -> None:
     """Pull a model; a bar on a terminal, else a line for each step."""
     from dimora.tasks.pull_model import PullModel
 
-    with closing(door.ask(PullModel(model=name))) as events:
+    with closing(door.ask(PullModel(model=name, insecure=insecure))) as events:
         show_progress(events)
 
 

@@ -18,8 +18,21 @@ import msgspec
 
 from dimora.core.durations import FOREVER, format_duration, parse_duration
 from dimora.core.errors import ConfigurationError
+from dimora.core.written import (
+    DEFAULT_HUB,
+    Credential,
+    read_credentials,
+    read_hosts,
+    read_proxy,
+    read_text,
+    read_token,
+    read_url,
+    read_words,
+    show_proxy,
+)
 
 DEFAULT_PORT = 11434
+DEFAULT_REGISTRIES = ("registry.ollama.ai", "hf.co", "huggingface.co")
 
 
 class Address(NamedTuple):
@@ -49,22 +62,20 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Knob(NamedTuple):
-    """How a setting is read and what it is for."""
+    """How a setting is read and what it is for.
+
+    A `secret` value is never shown; `show` says what is shown of it all the same.
+    """
 
     parse: Callable[[Any], Any]
     help: str
     env: tuple[str, ...] = ()
     secret: bool = False
-
-
-def _string(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be text")
-    return value.strip().strip("\"'")
+    show: Callable[[Any], str] | None = None
 
 
 def _path(value: Any) -> Path:
-    return Path(_string(value)).expanduser().absolute()
+    return Path(read_text(value)).expanduser().absolute()
 
 
 def _whole(value: Any) -> int:
@@ -97,7 +108,7 @@ def _seconds(value: Any) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        return parse_duration(_string(value))
+        return parse_duration(read_text(value))
     return FOREVER if number < 0 else number
 
 
@@ -113,17 +124,9 @@ def _bytes(value: Any) -> int:
         raise ValueError("must be a size like 800M or 16G") from None
 
 
-def _words(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = value.split(",")
-    if not isinstance(value, list | tuple):
-        raise ValueError("must be a list, or words with commas between them")
-    return tuple(w for w in (_string(v) for v in value) if w)
-
-
 def _address(value: Any) -> Address:
     """`[scheme://]host[:port][/path]`, as OLLAMA_HOST is written."""
-    text = _string(value)
+    text = read_text(value)
     scheme, _, rest = text.rpartition("://")
     rest = rest.split("/")[0]
     fallback = {"http": 80, "https": 443}.get(scheme, DEFAULT_PORT)
@@ -192,27 +195,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = Path()
     default_model: Annotated[
-        str, Knob(_string, "the chat model `make run` and an empty `run` use", ("DIMORA_MODEL",))
+        str, Knob(read_text, "the chat model `make run` and an empty `run` use", ("DIMORA_MODEL",))
     ] = "smollm2:135m"
     origins: Annotated[
         tuple[str, ...],
-        Knob(_words, "more web origins that may call us", ("DIMORA_ORIGINS", "OLLAMA_ORIGINS")),
+        Knob(read_words, "more web origins that may call us", ("DIMORA_ORIGINS", "OLLAMA_ORIGINS")),
     ] = ()
     allowed_hosts: Annotated[
         tuple[str, ...],
-        Knob(_words, "more names a Host header may carry", ("DIMORA_ALLOWED_HOSTS",)),
+        Knob(read_words, "more names a Host header may carry", ("DIMORA_ALLOWED_HOSTS",)),
     ] = ()
     api_keys: Annotated[
         tuple[ApiKey, ...],
         Knob(_api_keys, "who may call: name:key[:role],...", ("DIMORA_API_KEYS",), secret=True),
     ] = ()
     engine: Annotated[
-        str, Knob(_string, "engine for every model; empty chooses by rule", ("DIMORA_ENGINE",))
+        str, Knob(read_text, "engine for every model; empty chooses by rule", ("DIMORA_ENGINE",))
     ] = ""
     llama_server: Annotated[
         str,
         Knob(
-            _string,
+            read_text,
             "llama-server executable; empty: the toolchain's or one on PATH; `none`: the built-in",
             ("DIMORA_LLAMA_SERVER",),
         ),
@@ -284,7 +287,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
     ollama_version: Annotated[
         str,
-        Knob(_string, "the version Ollama clients are told", ("DIMORA_OLLAMA_VERSION",)),
+        Knob(read_text, "the version Ollama clients are told", ("DIMORA_OLLAMA_VERSION",)),
     ] = "0.33.0"
     no_history: Annotated[
         bool,
@@ -311,6 +314,64 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ("DIMORA_NOPRUNE", "OLLAMA_NOPRUNE"),
         ),
     ] = False
+    registries: Annotated[
+        tuple[str, ...],
+        Knob(
+            read_hosts,
+            "hosts models may come from and go to, host[:port]; `*` for every public one",
+            ("DIMORA_REGISTRIES",),
+        ),
+    ] = DEFAULT_REGISTRIES
+    registry_credentials: Annotated[
+        dict[str, Credential],
+        Knob(
+            read_credentials,
+            "what registries are shown: host=user:password or host=token, or a table by host",
+            ("DIMORA_REGISTRY_CREDENTIALS",),
+            secret=True,
+            show=", ".join,
+        ),
+    ] = {}
+    hub_endpoint: Annotated[
+        str,
+        Knob(
+            read_url,
+            "the Hugging Face hub or a mirror of it",
+            ("DIMORA_HUB_ENDPOINT", "HF_ENDPOINT"),
+        ),
+    ] = DEFAULT_HUB
+    hub_token: Annotated[
+        str,
+        Knob(
+            read_token, "the token the hub is shown", ("DIMORA_HUB_TOKEN", "HF_TOKEN"), secret=True
+        ),
+    ] = ""
+    proxy: Annotated[
+        str,
+        Knob(
+            read_proxy,
+            "proxy for all that goes out, http://[user:password@]host:port",
+            ("DIMORA_PROXY", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"),
+            secret=True,
+            show=show_proxy,
+        ),
+    ] = ""
+    no_proxy: Annotated[
+        tuple[str, ...],
+        Knob(
+            read_words,
+            "hosts, domains and networks reached without the proxy",
+            ("DIMORA_NO_PROXY", "NO_PROXY", "no_proxy"),
+        ),
+    ] = ()
+    certificates: Annotated[
+        str,
+        Knob(
+            read_text,
+            "file or directory of certificates to trust beside the system's",
+            ("DIMORA_CERTIFICATES", "SSL_CERT_FILE"),
+        ),
+    ] = ""
     debug: Annotated[bool, Knob(_truth, "log more", ("DIMORA_DEBUG", "OLLAMA_DEBUG"))] = False
 
     @property
@@ -423,8 +484,10 @@ def explain(settings: Settings, sources: Mapping[str, str]) -> list[Origin]:
         value = getattr(settings, name)
         if name == "models":
             value = settings.models_path
-        if knob.secret:
-            shown = f"{len(value)} set" if value else ""
+        if knob.show is not None:
+            shown = knob.show(value)
+        elif knob.secret:
+            shown = ("set" if isinstance(value, str) else f"{len(value)} set") if value else ""
         elif name.endswith("_seconds"):
             shown = format_duration(value)
         elif isinstance(value, tuple) and not isinstance(value, Address):

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import random
 import re
-import ssl
 import time
 from collections.abc import AsyncGenerator
 from io import FileIO
@@ -18,9 +17,9 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import httpx2
-import truststore
 
 from dimora.core.errors import SourceFailed
+from dimora.models.network import trusting
 from dimora.models.pip_query import IndexAccess
 
 CONNECT_SECONDS = 20.0
@@ -45,16 +44,8 @@ class _Interrupted(Exception):
 
 def open_client(access: IndexAccess, url: str, *, stall_seconds: float) -> httpx2.AsyncClient:
     """A client that trusts what the system and pip trust, and knows pip's proxy and passwords."""
-    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    for certificate in access.certificates:
-        path = Path(certificate).expanduser()
-        with contextlib.suppress(OSError):
-            if path.is_dir():
-                context.load_verify_locations(capath=str(path))
-            else:
-                context.load_verify_locations(cafile=str(path))
     return httpx2.AsyncClient(
-        verify=context,
+        verify=trusting(access.certificates),
         proxy=access.proxy or None,
         auth=access.passwords.get(urlsplit(url).hostname or ""),
         follow_redirects=True,

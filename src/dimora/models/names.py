@@ -12,6 +12,7 @@ DEFAULT_HOST = "registry.ollama.ai"
 DEFAULT_NAMESPACE = "library"
 DEFAULT_TAG = "latest"
 
+_SCHEME = re.compile(r"^https?://", re.IGNORECASE)
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
@@ -50,9 +51,12 @@ class Name(msgspec.Struct, frozen=True):
 def parse_name(text: str) -> Name | None:
     """The complete name, or None when `text` is not one.
 
-    One slash is read as `namespace/model`, two as `host/namespace/model`.
+    One slash is read as `namespace/model`, two as `host/namespace/model`; what has a port is a
+    host in any case.
     """
     pieces = text.split("/")
+    if len(pieces) == 2 and ":" in pieces[0]:
+        pieces.insert(1, DEFAULT_NAMESPACE)
     if len(pieces) > 3:
         return None
     model, colon, tag = pieces[-1].partition(":")
@@ -63,6 +67,11 @@ def parse_name(text: str) -> Name | None:
         tag=tag if colon else DEFAULT_TAG,
     )
     return name if _is_valid(name) else None
+
+
+def without_scheme(text: str) -> str:
+    """A name for a pull or push may begin with `http://` or `https://`: the rest of it."""
+    return _SCHEME.sub("", text)
 
 
 def require_name(text: str, role: str) -> Name:

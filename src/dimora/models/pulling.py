@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from dimora.core.errors import InternalError, NotFound, SourceFailed
+from dimora.core.errors import Forbidden, InternalError, NotFound, SourceFailed
 from dimora.core.types import Progress
 from dimora.models.catalogue import Entry, HubFile
 from dimora.models.manifests import Layer, with_layer
-from dimora.models.names import Name, parse_name
+from dimora.models.names import Name, parse_name, without_scheme
 from dimora.models.sources import SHELF
 from dimora.models.sources.base import Brought, Source, Wanted
 
@@ -33,12 +34,18 @@ class Pull:
         wanted, source = self._choose(name, insecure)
         before = await asyncio.to_thread(self._store.digests_of, wanted.name)
         brought: Brought | None = None
-        async with contextlib.aclosing(source.fetch(wanted, self._store)) as steps:
-            async for step in steps:
-                if isinstance(step, Brought):
-                    brought = step
-                else:
-                    yield step
+        try:
+            async with contextlib.aclosing(source.fetch(wanted, self._store)) as steps:
+                async for step in steps:
+                    if isinstance(step, Brought):
+                        brought = step
+                    else:
+                        yield step
+        except Forbidden as why:
+            if why.code != "host_not_allowed" or wanted.name.host in name:
+                raise
+            # Nobody spoke of that host: a name the catalogue does not have is all that was wrong.
+            raise _not_found(f"{why.message}; {why.hint}") from None
         if brought is None:
             raise InternalError("the source brought no model")
         yield Progress(status="verifying sha256 digest")
@@ -56,19 +63,15 @@ class Pull:
         yield Progress(status="success")
 
     def _choose(self, text: str, insecure: bool) -> tuple[Wanted, Source]:
-        name = parse_name(text) or _name_of_file(text)
+        is_file = text.lower().endswith(".gguf") and Path(text).expanduser().is_file()
+        name = _name_of_file(text) if is_file else parse_name(without_scheme(text))
         if name is not None:
             entry = self._store.catalogue.pinned(name)
-            wanted = Wanted(text=text, name=name, entry=entry, insecure=insecure)
+            wanted = Wanted(text=text, name=name, entry=entry, insecure=insecure, is_file=is_file)
             for source in SHELF.all().values():
                 if source.accepts(wanted):
                     return wanted, source
-        known = ", ".join(entry.name for entry in self._store.catalogue.all())
-        raise NotFound(
-            "pull model manifest: file does not exist",
-            code="model_not_found",
-            hint=f"models that can be pulled: {known}",
-        )
+        raise _not_found("check the name")
 
     def _with_notice(self, brought: Brought, entry: Entry) -> Brought:
         """With a licence among its layers, of our words where the source brought none."""
@@ -81,6 +84,14 @@ class Pull:
     def _verify(self, layer: Layer) -> None:
         if not self._store.is_verified(layer.digest) and not self._store.verify_blob(layer.digest):
             raise SourceFailed(f"digest mismatch, file must be downloaded again: {layer.digest}")
+
+
+def _not_found(hint: str) -> NotFound:
+    return NotFound(
+        "pull model manifest: file does not exist",
+        code="model_not_found",
+        hint=f"`dimora catalogue` lists models that can be pulled; {hint}",
+    )
 
 
 def _check_pinned(brought: Brought, entry: Entry) -> None:

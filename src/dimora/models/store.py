@@ -270,6 +270,17 @@ class ModelStore:
 
         return remove_toolchain(self.toolchain_path)
 
+    async def push(self, name: str, *, insecure: bool = False) -> AsyncGenerator[Progress, None]:
+        """Send a model to the registry of its name, with Ollama's status words.
+
+        Raises NotFound, BadRequest, NotAuthenticated, Forbidden, SourceFailed, InvalidModel.
+        """
+        from dimora.models.pushing import Push
+
+        async with contextlib.aclosing(Push(self).run(name, insecure=insecure)) as steps:
+            async for progress in steps:
+                yield progress
+
     def commit(self, target: Name, brought: Brought) -> None:
         """Write the manifest of a pulled model, once all its blobs are here.
 

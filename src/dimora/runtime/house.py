@@ -29,6 +29,7 @@ from dimora.governance import policy
 from dimora.governance.audit import Audit
 from dimora.governance.identities import Identities
 from dimora.ledger.ledger import Ledger
+from dimora.models.access import access_of
 from dimora.models.names import is_file_name
 from dimora.models.store import ModelStore
 from dimora.runtime.lending import Lending, LentReservation
@@ -49,6 +50,7 @@ class House:
             toolchain_path=settings.toolchain_path,
             link_files=settings.link_files,
             ollama_version=settings.ollama_version,
+            access=access_of(settings),
         )
         self.ledger = Ledger()
         self.audit = Audit(settings.audit_path)
@@ -230,6 +232,11 @@ class ModelsFor:
             raise NotFound("pull model manifest: file does not exist", code="model_not_found")
         steps = self._store.pull(name, insecure=insecure)
         async with aclosing(steps):
+            async for progress in steps:
+                yield progress
+
+    async def push(self, name: str, *, insecure: bool = False) -> AsyncGenerator[Progress, None]:
+        async with aclosing(self._store.push(name, insecure=insecure)) as steps:
             async for progress in steps:
                 yield progress
 

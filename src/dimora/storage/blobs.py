@@ -113,13 +113,16 @@ class BlobStore:
         """Store bytes and give their digest. Raises StorageFull."""
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
         if self.size_of(digest) == len(data):
-            # Its clock is set anew, so that a sweep does not take it before it is referenced.
-            with contextlib.suppress(OSError):
-                os.utime(self.path(digest))
+            self.touch(digest)
             return digest
         with self.writing(digest) as writer:
             writer.write(data)
         return digest
+
+    def touch(self, digest: str) -> None:
+        """Set a blob's clock anew, so that a sweep does not take it before it is referenced."""
+        with contextlib.suppress(OSError):
+            os.utime(self.path(digest))
 
     @contextlib.contextmanager
     def writing(self, digest: str) -> Iterator[BlobWriter]:

@@ -161,6 +161,9 @@ class Models(Protocol):
     def pull(self, name: str, *, insecure: bool = False) -> AsyncGenerator[Progress, None]:
         """Fetch a model into the store; atomic, resumes what an earlier pull left."""
 
+    def push(self, name: str, *, insecure: bool = False) -> AsyncGenerator[Progress, None]:
+        """Send a model to its name's registry. Raises NotFound, NotAuthenticated, Forbidden."""
+
     def copy(self, source: str, destination: str) -> None:
         """Raises NotFound or BadRequest."""
 

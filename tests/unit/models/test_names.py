@@ -69,7 +69,7 @@ def test_names_are_completed_and_shown_short(
             "a:" + "b" * 81,
             "à",
             "a%2f",
-            "h:1/a",
+            "h:1:2:3/:a",
         ),
         *("h" * 351 + "/me/a", "n" * 81 + "/a", "host/../a", "./me/a", "../../a", "me/..:x"),
     ],

@@ -9,7 +9,8 @@ from dimora.cli.asking import door_here, pull_with_bar
 
 @click.command()
 @click.argument("model")
-def command(model: str) -> None:
-    """Fetch a model into the store; what an earlier pull left is used."""
+@click.option("--insecure", is_flag=True, help="Allow a registry without encryption.")
+def command(model: str, insecure: bool) -> None:
+    """Fetch a model; what an earlier pull left is used."""
     with door_here() as door:
-        pull_with_bar(door, model)
+        pull_with_bar(door, model, insecure=insecure)

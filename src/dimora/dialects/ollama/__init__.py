@@ -10,7 +10,12 @@ from dimora.dialects.ollama.creation import decode_create
 from dimora.dialects.ollama.embedding import decode_embed, decode_embeddings
 from dimora.dialects.ollama.inference import decode_chat, decode_generate
 from dimora.dialects.ollama.inventory import decode_ps, decode_show, decode_tags
-from dimora.dialects.ollama.library import decode_copy, decode_delete, decode_pull
+from dimora.dialects.ollama.library import (
+    decode_copy,
+    decode_delete,
+    decode_pull,
+    decode_push,
+)
 from dimora.dialects.ollama.tokens import decode_detokenize, decode_tokenize
 from dimora.dialects.ollama.words import error
 
@@ -38,6 +43,7 @@ ROUTES = (
     Route(("GET",), "/api/ps", decode_ps),
     Route(("POST",), "/api/show", decode_show),
     Route(("POST",), "/api/pull", decode_pull),
+    Route(("POST",), "/api/push", decode_push),
     Route(("POST",), "/api/copy", decode_copy),
     Route(("DELETE",), "/api/delete", decode_delete),
     Route(("POST",), "/api/create", decode_create),

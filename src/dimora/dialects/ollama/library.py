@@ -14,6 +14,7 @@ from dimora.dialects.ollama.words import PULL_MISSING, QUOTED, Wording, is_name
 from dimora.tasks.copy_model import CopyModel
 from dimora.tasks.delete_model import DeleteModel
 from dimora.tasks.pull_model import PullModel
+from dimora.tasks.push_model import PushModel
 
 
 class PullBody(Body, frozen=True, kw_only=True):
@@ -27,6 +28,10 @@ class PullBody(Body, frozen=True, kw_only=True):
     password: str = ""
 
 
+class PushBody(PullBody, frozen=True, kw_only=True):
+    """The same words as for a pull."""
+
+
 class CopyBody(Body, frozen=True, kw_only=True):
     source: str = ""
     destination: str = ""
@@ -38,6 +43,7 @@ class DeleteBody(Body, frozen=True, kw_only=True):
 
 
 _PULL = BodyReader(PullBody)
+_PUSH = BodyReader(PushBody)
 _COPY = BodyReader(CopyBody)
 _DELETE = BodyReader(DeleteBody)
 
@@ -45,18 +51,28 @@ _DELETE = BodyReader(DeleteBody)
 def decode_pull(incoming: Incoming) -> Asked:
     """Raises BadRequest."""
     body, warnings = _PULL.read(incoming.body)
+    name, more = _transfer(body)
+    request = PullModel(model=name, insecure=body.insecure, warnings=(*warnings, *more))
+    return Asked(request, ProgressAnswer(Wording(name, PULL_MISSING), streaming=body.stream))
+
+
+def decode_push(incoming: Incoming) -> Asked:
+    """Raises BadRequest."""
+    body, warnings = _PUSH.read(incoming.body)
+    name, more = _transfer(body)
+    request = PushModel(model=name, insecure=body.insecure, warnings=(*warnings, *more))
+    return Asked(request, ProgressAnswer(Wording(name), streaming=body.stream))
+
+
+def _transfer(body: PullBody) -> tuple[str, list[str]]:
+    """The name, and warnings."""
     name = body.model or body.name
     if not name:
         raise BadRequest("model is required", param="model")
-    if not is_name(name):
+    if not is_name(name.partition("://")[2] or name):
         raise BadRequest("invalid model name", param="model")
     ignored = [n for n in ("username", "password") if getattr(body, n)]
-    request = PullModel(
-        model=name,
-        insecure=body.insecure,
-        warnings=(*warnings, *(f"field '{n}' does nothing and was ignored" for n in ignored)),
-    )
-    return Asked(request, ProgressAnswer(Wording(name, PULL_MISSING), streaming=body.stream))
+    return name, [f"field '{n}' does nothing and was ignored" for n in ignored]
 
 
 def decode_copy(incoming: Incoming) -> Asked:

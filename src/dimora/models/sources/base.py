@@ -17,17 +17,23 @@ if TYPE_CHECKING:
     from dimora.models.store import ModelStore
 
 
+# Names of these hosts are repositories of files, looked up at the hub's endpoint.
+HUB_HOSTS = frozenset({"hf.co", "huggingface.co"})
+
+
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody asked for: `text` is how they wrote it, `name` what it will be called here.
 
     `entry` is the catalogue's for a model it pins to a package; every other name means what it
     means at its source. `insecure` allows a registry without encryption.
+    `is_file` is set for the path of a file, from somebody who may name one.
     """
 
     text: str
     name: Name
     entry: Entry | None = None
     insecure: bool = False
+    is_file: bool = False
 
 
 class Brought(msgspec.Struct, frozen=True, kw_only=True):

