@@ -112,6 +112,16 @@ def _seconds(value: Any) -> float:
     return FOREVER if number < 0 else number
 
 
+def _share(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError("must be a share such as 0.1") from None
+    if isinstance(value, bool) or not 0 <= number <= 100:
+        raise ValueError("must be a share such as 0.1")
+    return number
+
+
 _SIZE_UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -372,6 +382,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ("DIMORA_CERTIFICATES", "SSL_CERT_FILE"),
         ),
     ] = ""
+    perplexity_rise: Annotated[
+        float,
+        Knob(
+            _share,
+            "how much worse a converted model may predict before you are asked",
+            ("DIMORA_PERPLEXITY_RISE",),
+        ),
+    ] = 0.1
+    top_agreement: Annotated[
+        float,
+        Knob(
+            _share,
+            "how often it must hold the same word the likeliest, else you are asked",
+            ("DIMORA_TOP_AGREEMENT",),
+        ),
+    ] = 0.8
     debug: Annotated[bool, Knob(_truth, "log more", ("DIMORA_DEBUG", "OLLAMA_DEBUG"))] = False
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from dimora.models.remembered import Remembered, Told
 from dimora.prompts.template_language import is_jinja
 from dimora.storage.blobs import BlobStore, hash_file
 from dimora.tasks.base import EmbeddingHabits, Model, ModelDetails, ModelSummary
+from dimora.tasks.card import Card
 from dimora.tasks.options import Options, options_from
 
 _ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
@@ -110,6 +112,7 @@ class Assembly:
             messages=self.messages(manifest, name),
             licenses=self.licenses(manifest, name),
             embedding=_habits(config, facts),
+            card=self._card(manifest, name),
             **self.added_fields(manifest, config),
             **self.header_fields(header, facts)
             | self.template_fields(manifest, config, facts, name),
@@ -246,6 +249,13 @@ class Assembly:
             return options_from(self.params(manifest, name))[0]
         except BadRequest as why:
             raise InvalidModel(f"the parameters of {name} are wrong: {why.message}") from None
+
+    def _card(self, manifest: Manifest, name: str) -> Card | None:
+        """What a conversion cost; one that cannot be read is as good as none."""
+        for layer in manifest.of_kind("card"):
+            with contextlib.suppress(InvalidModel, msgspec.DecodeError):
+                return msgspec.json.decode(self.bytes_of(layer, name), type=Card)
+        return None
 
     def messages(self, manifest: Manifest, name: str) -> tuple[Message, ...]:
         """The messages that open every conversation. Raises InvalidModel."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from pathlib import Path
 
@@ -23,14 +24,16 @@ class _Failure(msgspec.Struct):
     hint: str = ""
 
 
-async def convert_file(conversion: str, source: Path, target: Path) -> None:
+async def convert_file(conversion: str, source: Path, target: Path, **choices: str) -> None:
     """Write `target` from `source` by the conversion of this name on the shelf.
+
+    `choices` are the conversion's own keyword arguments. Ends the process when cancelled.
 
     Raises InvalidModel, StorageFull, InternalError.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "dimora.models.convert_file", conversion),
-        *(str(source), str(target)),
+        *(str(source), str(target), *(f"{name}={value}" for name, value in choices.items())),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
@@ -51,19 +54,23 @@ async def convert_file(conversion: str, source: Path, target: Path) -> None:
     raise _FAILURES.get(failure.kind, InternalError)(failure.message, hint=failure.hint)
 
 
-def _main(conversion: str, source: str, target: str) -> int:
+def _main(conversion: str, source: str, target: str, *words: str) -> int:
     from dimora.core.errors import DimoraError
     from dimora.models.conversions import SHELF
 
+    # What the libraries print goes where nobody reads; standard output is for our last words.
+    last_words = os.dup(1)
+    os.dup2(2, 1)
     try:
         with disk_errors("the model store"):
-            SHELF.load(conversion).convert(Path(source), Path(target))
+            choices = dict(word.split("=", 1) for word in words)
+            SHELF.load(conversion).convert(Path(source), Path(target), **choices)
     except DimoraError as error:
         failure = _Failure(type(error).__name__, error.message, error.hint)
-        sys.stdout.buffer.write(msgspec.json.encode(failure))
+        os.write(last_words, msgspec.json.encode(failure))
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(_main(*sys.argv[1:4]))
+    sys.exit(_main(*sys.argv[1:]))

@@ -28,6 +28,7 @@ from dimora.storage.blobs import GRACE_SECONDS, BlobStore, hash_file
 from dimora.storage.disk import disk_errors, make_private_directory
 from dimora.storage.locks import held
 from dimora.tasks.base import Model, ModelSummary, StoredBlob, ToolchainState
+from dimora.tasks.card import Card, Difference
 from dimora.tasks.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -219,6 +220,28 @@ class ModelStore:
         async with contextlib.aclosing(Creation(self, name, recipe, warnings).run()) as steps:
             async for progress in steps:
                 yield progress
+
+    async def difference(self, before: Model, after: Model, text: str) -> Difference:
+        """How two forms of a model predict a text. See models.scoring."""
+        from dimora.models.scoring import Scoring
+
+        return await Scoring(self, self._find_tool).difference(before, after, text)
+
+    def _find_tool(self, name: str) -> Path:
+        from dimora.models.toolchain import require_toolchain
+
+        return require_toolchain(self.toolchain_path, "comparing predictions").program(name)
+
+    def keep_card(self, name: str, card: Card) -> None:
+        """Put a card into the manifest, in the place of an older one. Raises NotFound."""
+        layer = self.writer.text_layer("card", msgspec.json.encode(card))
+        with self.changing():
+            there = self.locate(name)
+            if there is None:
+                raise _not_found(name)
+            manifest = self.manifests.read(there).manifest
+            others = tuple(known for known in manifest.layers if known.kind != "card")
+            self.manifests.write(there, msgspec.structs.replace(manifest, layers=(*others, layer)))
 
     def import_file(self, path: Path, name: str) -> None:
         """Take a GGUF file into the store under `name`; the file itself stays where it is.

@@ -31,10 +31,13 @@ from dimora.governance.identities import Identities
 from dimora.ledger.ledger import Ledger
 from dimora.models.access import access_of
 from dimora.models.names import is_file_name
+from dimora.models.scoring import read_scoring_text
 from dimora.models.store import ModelStore
 from dimora.runtime.lending import Lending, LentReservation
 from dimora.runtime.planning import Planner
+from dimora.runtime.processor import processor_name
 from dimora.tasks.base import Model, ModelSummary, Running, StoredBlob, ToolchainState
+from dimora.tasks.card import Card, Difference
 from dimora.tasks.options import Options
 from dimora.tasks.recipe import Recipe
 
@@ -202,6 +205,9 @@ class RoomsFor:
     async def unload(self, model: Model) -> None:
         await self._house.lending.unload(model)
 
+    def processor(self) -> str:
+        return processor_name()
+
     def refusals(self, model: Model) -> dict[str, str]:
         return self._house.planner.refusals(model)
 
@@ -258,6 +264,15 @@ class ModelsFor:
         async with aclosing(self._store.install_toolchain(jobs)) as steps:
             async for progress in steps:
                 yield progress
+
+    async def scoring_text(self) -> str:
+        return await asyncio.to_thread(read_scoring_text)
+
+    async def difference(self, before: Model, after: Model, text: str) -> Difference:
+        return await self._store.difference(before, after, text)
+
+    async def keep_card(self, name: str, card: Card) -> None:
+        await asyncio.to_thread(self._store.keep_card, name, card)
 
     def toolchain(self) -> ToolchainState:
         return self._store.toolchain()

@@ -10,6 +10,7 @@ from dimora.core.shelf import Shelf
 _SHARED = frozenset(
     {
         "advice",
+        "card",
         "constrained",
         "conversation",
         "generation",

@@ -12,6 +12,7 @@ import msgspec
 
 from dimora.core.types import Event, Message, Principal, Progress, Queued
 from dimora.prompts.prompt import Prompt
+from dimora.tasks.card import Card, Difference
 from dimora.tasks.options import LoadOptions, Options, Sampling
 from dimora.tasks.recipe import Recipe
 
@@ -102,6 +103,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     renderer: str = ""
     parser: str = ""
     requires: str = ""
+    card: Card | None = None
 
     @property
     def load_key(self) -> str:
@@ -206,6 +208,15 @@ class Models(Protocol):
 
         Raises Forbidden to all but the terminal, NotFound, BadRequest, StorageFull.
         """
+
+    async def scoring_text(self) -> str:
+        """The text that comes with the house, to compare models over."""
+
+    async def difference(self, before: Model, after: Model, text: str) -> Difference:
+        """How two forms of a model predict a text. Raises UnsupportedFeature, NotFound."""
+
+    async def keep_card(self, name: str, card: Card) -> None:
+        """Store the card with the model."""
 
 
 class TopToken(msgspec.Struct, frozen=True, array_like=True):
@@ -322,6 +333,9 @@ class Rooms(Protocol):
 
     async def unload(self, model: Model) -> None:
         """End the model's worker as soon as its last request is answered."""
+
+    def processor(self) -> str:
+        """What this machine computes with, in words."""
 
     def refusals(self, model: Model) -> dict[str, str]:
         """Why each engine that cannot load this model cannot, by the engine's name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dimora.cli.asking import ask_one, door_here
+from dimora.cli.improving import card_rows
 from dimora.cli.words import print_json
 from dimora.tasks.base import EmbeddingHabits, Model
 from dimora.tasks.show_model import ModelShown, ShowModel
@@ -70,6 +71,7 @@ def page(shown: ModelShown, *, verbose: bool) -> str:
         "Embedding": embedding_rows(model.embedding),
         "Parameters": parameter_rows(model),
         "System": [(line, "") for line in model.system.splitlines()[:3]],
+        "Made from another form": card_rows(model.card) if model.card else [],
         "Engines that refuse it": sorted(shown.refused_by.items()),
         "License": [
             (line, "") for text in model.licenses for line in text.splitlines()[:_LICENSE_LINES]

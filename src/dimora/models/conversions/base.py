@@ -1,4 +1,4 @@
-"""What a conversion offers: one function from a file to a GGUF file."""
+"""What a conversion offers: one function from a file or folder to another."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Protocol
 class Conversion(Protocol):
     """The shape of a conversion's file."""
 
-    def convert(self, source: Path, target: Path) -> None:
-        """Write `target`, which does not exist yet; equal input gives equal bytes. Blocks.
+    def convert(self, source: Path, target: Path, **choices: str) -> None:
+        """Write `target`, a file or a folder that does not exist yet. Blocks, in its own process.
+
+        A conversion that has choices names them as keyword arguments, and reads them from text.
 
         Raises InvalidModel when `source` is not what this conversion reads.
         """
