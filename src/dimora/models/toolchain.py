@@ -30,7 +30,7 @@ _EXECUTABLE = ".exe" if sys.platform == "win32" else ""
 _CPU_BYTES = 16384
 # Extensions a native build may use; other words of the system come and go with its kernel.
 _INSTRUCTIONS = re.compile(
-    r"amx_|avx|bmi|f16c|fma|fp16|popcnt|sse|vnni|asimd|sve|sme|i8mm|bf16|rvv|vsx|vx"
+    r"amx_|avx|bmi|f16c|fma|fp16|popcnt|sse|vnni|asimd|sve|sme(?!p)|i8mm|bf16|rvv|vsx|vx"
 )
 
 
