@@ -143,7 +143,6 @@ class _Conversion:
         program = Program(
             argv,
             limit_seconds=_LEAST_SECONDS + self._size_bytes / _BYTES_PER_SECOND,
-            directory=self._scratch,
             # A home of the libraries without anything in it: no code of other models either.
             environment={**OFFLINE, "HF_HOME": str(self._scratch / "cache")},
         )

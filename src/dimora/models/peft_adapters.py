@@ -11,6 +11,18 @@ CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 _LARGEST_RANK = 1 << 14
 _EMBEDDINGS = "token_embd.weight"
+# What an adapter may be that no pair of matrices for each layer can say, by its key.
+_BEYOND = {
+    "use_dora": "it is a DoRA adapter",
+    "alora_invocation_tokens": "it waits for a word to begin (aLoRA)",
+    "alpha_pattern": "its layers have different scales (alpha_pattern)",
+    "fan_in_fan_out": "its matrices lie on their side (fan_in_fan_out)",
+    "layer_replication": "it has layers more than once (layer_replication)",
+    "lora_bias": "it brings biases",
+    "modules_to_save": "it brings whole layers of its own (modules_to_save)",
+    "rank_pattern": "its layers have different ranks (rank_pattern)",
+    "trainable_token_indices": "it brings tokens of its own",
+}
 
 
 def plain_config(config: dict[str, Any]) -> dict[str, Any]:
@@ -21,17 +33,10 @@ def plain_config(config: dict[str, Any]) -> dict[str, Any]:
     kind = config.get("peft_type")
     if kind != "LORA":
         raise _unsupported(f"its kind is {str(kind)[:40]!r}, only LORA can be converted")
-    for key, words in (
-        ("use_dora", "it is a DoRA adapter"),
-        ("modules_to_save", "it brings whole layers of its own (modules_to_save)"),
-        ("alpha_pattern", "its layers have different scales (alpha_pattern)"),
-        ("rank_pattern", "its layers have different ranks (rank_pattern)"),
-        ("alora_invocation_tokens", "it waits for a word to begin (aLoRA)"),
-        ("trainable_token_indices", "it brings tokens of its own"),
-    ):
-        if config.get(key):
-            raise _unsupported(words)
-    if config.get("bias", "none") not in ("none", None):
+    for key, value in config.items():
+        if value and (key in _BEYOND or (key.startswith("use_") and key != "use_rslora")):
+            raise _unsupported(_BEYOND.get(key, f"it is of a kind of its own ({key})"))
+    if config.get("bias") not in ("none", None):
         raise _unsupported("it brings biases")
     rank, alpha = config.get("r"), config.get("lora_alpha")
     if not isinstance(rank, int) or not 0 < rank <= _LARGEST_RANK:

@@ -45,7 +45,6 @@ class Program:
         argv: Sequence[str],
         *,
         limit_seconds: float,
-        directory: Path | None = None,
         environment: Mapping[str, str] | None = None,
         log_path: Path | None = None,
     ) -> None:
@@ -54,7 +53,6 @@ class Program:
         self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._argv = argv
         self._limit_seconds = limit_seconds
-        self._directory = directory
         kept = {k: v for k, v in os.environ.items() if not _PRIVATE.match(k)}
         self._environment = {**kept, **(environment or {})}
         self._log_path = log_path
@@ -82,7 +80,6 @@ class Program:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
-                cwd=self._directory,
                 env=self._environment,
                 start_new_session=True,
             )
