@@ -17,12 +17,17 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from dimora.models.toolchain import Toolchain
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache"
 CHAT_MODEL = "smollm2:135m"
 EMBED_MODEL = "multilingual-e5-small"
+TOOLCHAIN_SECONDS = 1800.0
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +64,24 @@ def _linked(source: Path, target: Path) -> Path:
         target.unlink(missing_ok=True)
         os.link(source, target)
     return target
+
+
+@pytest.fixture(scope="session")
+def toolchain() -> Toolchain:
+    """llama.cpp's programs and converters, built once as a person builds them."""
+    from dimora.models.toolchain import require_toolchain
+
+    if not (shutil.which("cmake") and shutil.which("c++")):
+        pytest.skip("cmake and a C++ compiler are needed; `tests/install-tools` gets them")
+    run_dimora("toolchain", "install", home=CACHE / "toolchain", timeout_seconds=TOOLCHAIN_SECONDS)
+    return require_toolchain(CACHE / "toolchain" / "toolchain", "the tests")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test that uses the toolchain may have to wait for it to be built."""
+    for item in items:
+        if "toolchain" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(TOOLCHAIN_SECONDS + 300))
 
 
 @pytest.fixture

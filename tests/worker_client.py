@@ -100,6 +100,7 @@ def worker(
     scratch: Path,
     *,
     llama_server: str = "",
+    adapters: tuple[tuple[str, float], ...] = (),
     **options,
 ) -> Iterator[WorkerClient]:
     """A worker with the model loaded."""
@@ -115,7 +116,7 @@ def worker(
     client.send(
         messages.Load(
             engine=engine,
-            files=ModelFiles(weights=str(weights)),
+            files=ModelFiles(weights=str(weights), adapters=adapters),
             model=model,
             options=LoadOptions(**({"num_ctx": 1024, "parallel": 4} | options)),
             settings=EngineSettings(

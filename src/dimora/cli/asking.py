@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,7 +13,7 @@ from dimora.cli.door import Door, open_door
 from dimora.cli.words import size_words
 from dimora.core.errors import InternalError, NotFound
 from dimora.core.settings import Settings, load_settings
-from dimora.core.types import Event, Progress, Request
+from dimora.core.types import Done, Event, Progress, Request
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -60,15 +60,32 @@ def pull_with_bar(door: Door, name: str, *, insecure: bool = False) -> None:
         show_progress(events)
 
 
-def show_progress(events: Iterator[Event]) -> None:
-    """Hear events to their end; a bar on a terminal, else a line for each step."""
+def show_progress(events: Iterator[Event]) -> tuple[str, ...]:
+    """Hear events to their end; a bar on a terminal, else a line for each step. Gives the
+    warnings the last one brings."""
+    heard = _Heard(events)
     if sys.stderr.isatty():
-        _show_bar(events)
+        _show_bar(heard)
     else:
-        _show_lines(events)
+        _show_lines(heard)
+    return heard.warnings
 
 
-def _show_lines(events: Iterator[Event]) -> None:
+class _Heard:
+    """Passes events on and keeps what the last one warns of."""
+
+    def __init__(self, events: Iterator[Event]) -> None:
+        self.warnings: tuple[str, ...] = ()
+        self._events = events
+
+    def __iter__(self) -> Iterator[Event]:
+        for event in self._events:
+            if isinstance(event, Done):
+                self.warnings = event.warnings
+            yield event
+
+
+def _show_lines(events: Iterable[Event]) -> None:
     last = ""
     for event in events:
         if isinstance(event, Progress) and event.status != last:
@@ -77,7 +94,7 @@ def _show_lines(events: Iterator[Event]) -> None:
             click.echo(f"{event.status}{size}", err=True)
 
 
-def _show_bar(events: Iterator[Event]) -> None:
+def _show_bar(events: Iterable[Event]) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
     from rich.progress import Progress as Bars

@@ -15,6 +15,7 @@ import msgspec
 
 from dimora.core.errors import BadRequest, InvalidModel
 from dimora.models.file_kinds import require_harmless
+from dimora.models.names import is_relative_path
 from dimora.models.safetensors_file import read_header
 
 if TYPE_CHECKING:
@@ -140,11 +141,10 @@ def link_files(store: ModelStore, files: Mapping[str, str], folder: Path) -> Non
     Raises BadRequest for a name that leads out of it.
     """
     for name, digest in files.items():
-        relative = PurePosixPath(name)
-        if relative.suffix.lower() not in _KEPT:
-            continue
-        if relative.is_absolute() or ".." in relative.parts or "\\" in name or "\0" in name:
+        if not is_relative_path(name):
             raise BadRequest(f"{name[:80]!r} is no name of a file in a folder", param="files")
-        place = folder / relative
+        if PurePosixPath(name).suffix.lower() not in _KEPT:
+            continue
+        place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(store.blobs.path(digest).absolute())

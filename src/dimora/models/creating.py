@@ -6,11 +6,10 @@ Status words and their order are Ollama's (contract, section 1.6).
 from __future__ import annotations
 
 import asyncio
-import importlib
 import math
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dimora.core.errors import BadRequest, Conflict, InternalError, NotFound, UnsupportedFeature
 from dimora.core.types import Progress
@@ -19,6 +18,7 @@ from dimora.models.gguf import Header
 from dimora.models.layer_changes import LayerChanges
 from dimora.models.manifests import StoredManifest
 from dimora.models.names import is_file_name, require_name
+from dimora.models.peft_adapters import require_fit
 from dimora.models.quantizing import named_kind, quantize, source_kind
 from dimora.models.sorting import GgufFile, Sorted, require_files, sort_adapter, sort_files
 from dimora.models.taking import Taken
@@ -131,7 +131,7 @@ class Creation:
         if header is not None:
             for file in self._adapters:
                 if file is not None:
-                    _require_fit(file.header, header)
+                    require_fit(file.header, header)
             if self._recipe.quantize:
                 _quantizable(header, named_kind(self._recipe.quantize))
 
@@ -174,9 +174,9 @@ class Creation:
                 self._changes.put_file("file", name, digest, self._size_of(digest))
 
     def _convert(self, files: Mapping[str, str]) -> _Steps:
-        convert: Any = _tool("importing", "convert_folder")
-        steps: _Steps = convert(self._store, dict(files))
-        return steps
+        from dimora.models.importing import convert_folder
+
+        return convert_folder(self._store, files)
 
     async def _adapt(self) -> AsyncGenerator[Progress, None]:
         for part, file in zip(self._recipe.adapters, self._adapters, strict=True):
@@ -190,11 +190,12 @@ class Creation:
             if file is not None:
                 yield Progress(status="parsing GGUF")
                 header = self._store.assembly.header(base, self._target.display)
-                _require_fit(file.header, header)
+                require_fit(file.header, header)
                 self._changes.put_adapter(file.digest, file.size_bytes, part.scale)
                 continue
-            convert: Any = _tool("importing", "convert_adapter")
-            async with aclosing(convert(self._store, part.files, base.digest)) as steps:
+            from dimora.models.importing import convert_adapter
+
+            async with aclosing(convert_adapter(self._store, part.files, base.digest)) as steps:
                 async for step in steps:
                     if isinstance(step, Progress):
                         yield step
@@ -308,16 +309,6 @@ def _no_model(name: str) -> NotFound:
     )
 
 
-def _require_fit(adapter: Header, model: Header) -> None:
-    """Raises BadRequest for an adapter that was made for models of another kind."""
-    if adapter.architecture != model.architecture:
-        raise BadRequest(
-            f"the adapter is for models of the kind {adapter.architecture[:60]!r}, and this is a"
-            f" {model.architecture[:60]!r}",
-            param="adapters",
-        )
-
-
 def _quantizable(header: Header, wanted: str) -> bool:
     """False where the weights are as they are wanted. Raises BadRequest when they cannot be."""
     if facts_of(header).details.quantization_level == wanted:
@@ -334,17 +325,6 @@ def _role_of(store: ModelStore, made: Taken) -> str:
     if not file.header.architecture:
         raise InternalError("the converter made a file that is no model")
     return "projector" if is_projector(file.header) else "model"
-
-
-def _tool(module: str, name: str) -> Any:
-    """A function of a file that this installation may lack. Raises UnsupportedFeature."""
-    try:
-        return getattr(importlib.import_module(f"dimora.models.{module}"), name)
-    except ModuleNotFoundError:
-        raise UnsupportedFeature(
-            "converting and quantizing are not part of this installation",
-            hint="create from a GGUF that is as it shall be",
-        ) from None
 
 
 def _numbers(version: str) -> tuple[int, ...]:

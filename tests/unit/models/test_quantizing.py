@@ -19,13 +19,21 @@ from dimora.models.taking import Taken, take
 RANDOM = np.random.default_rng(5)
 
 
-def model_file(path: Path, kind: str = "F16", *, spoiled: bool = False) -> Path:
+def model_file(
+    path: Path, kind: str = "F16", *, spoiled: bool = False, alignment: int = 64
+) -> Path:
     """A GGUF whose matrices have this kind, 256 wide, with a long array and an odd alignment."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("Tiny")
-    writer.add_custom_alignment(64)
+    writer.add_custom_alignment(alignment)
     writer.add_file_type(int(gguf.LlamaFileType[{"F16": "MOSTLY_F16"}.get(kind, "ALL_F32")]))
     writer.add_token_list([f"word{number}" for number in range(64)])
+    writer.add_context_length(256)
+    writer.add_embedding_length(256)
+    writer.add_feed_forward_length(300)
+    writer.add_block_count(1)
+    writer.add_head_count(4)
+    writer.add_layer_norm_rms_eps(1e-5)
     form = gguf.GGMLQuantizationType[kind]
     for name, rows in (("token_embd", 64), ("blk.0.ffn_up", 300), ("output", 64)):
         values = RANDOM.standard_normal((rows, 256)).astype(np.float32)
