@@ -16,6 +16,7 @@ from dimora.core.errors import BadRequest
 from dimora.core.types import Message, Thought, Tool, ToolCall
 from dimora.prompts.builtin import render_builtin
 from dimora.prompts.go_template import check_go, render_go
+from dimora.prompts.limits import TemplateStopped
 from dimora.prompts.template_language import is_jinja
 from dimora.prompts.thinking import Thinking, thinking_of
 from dimora.prompts.tool_calls import choose_format
@@ -190,6 +191,8 @@ def _render_plainer(
     for at, form in enumerate(forms):
         try:
             text = _render_jinja(writing, form, tools, think)
+        except TemplateStopped:
+            raise
         except BadRequest as why:
             refusal = refusal or why
             continue

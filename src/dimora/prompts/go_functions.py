@@ -10,9 +10,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from dimora.prompts.go_data import Thing
-
-# The longest text a template may write or make.
-MAX_TEXT_CHARACTERS = 8 * 2**20
+from dimora.prompts.limits import MAX_TEXT_BYTES, text_bytes
 
 
 def is_true(value: Any) -> bool:
@@ -73,7 +71,7 @@ def _printf(form: str, *values: Any) -> str:
         return json.dumps(value, ensure_ascii=False) if verb[0] == "%q" else write_text(value)
 
     # So many verbs with so long values could outgrow every limit at once.
-    if len(form) > 4096 or sum(len(write_text(v)) for v in values) > MAX_TEXT_CHARACTERS:
+    if len(form) > 4096 or sum(text_bytes(write_text(v)) for v in values) > MAX_TEXT_BYTES:
         raise ValueError
     return re.sub(r"%.", write, form, flags=re.DOTALL)
 

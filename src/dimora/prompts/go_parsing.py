@@ -11,6 +11,7 @@ import msgspec
 
 _MAX_CHARACTERS = 256 * 1024
 _MAX_DEPTH = 100
+_MAX_TOKENS = 20_000
 
 
 class GoSyntaxError(Exception):
@@ -110,6 +111,7 @@ def parse_go(template: str) -> tuple[Statement, ...]:
 def _pieces(template: str) -> Iterator[str | list[_Token]]:
     """Words between actions as text, actions as tokens; trim markers already applied."""
     at = 0
+    left = _MAX_TOKENS
     trims = False
     while True:
         opening = _OPENING.search(template, at)
@@ -121,6 +123,9 @@ def _pieces(template: str) -> Iterator[str | list[_Token]]:
             return
         yield words.rstrip() if opening[0].endswith("-") else words
         tokens, closing = _scan(template, opening.end())
+        left -= len(tokens) + 1
+        if left < 0:
+            raise GoSyntaxError("the template is too long")
         yield tokens
         trims = "-" in closing[0]
         at = closing.end()

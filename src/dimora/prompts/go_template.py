@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import functools
 import re
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dimora.core.errors import BadRequest
 from dimora.core.types import Message, Tool
 from dimora.prompts.go_data import Thing, conversation_of, exchanges_of, tool_of
-from dimora.prompts.go_functions import FUNCTIONS, MAX_TEXT_CHARACTERS, is_true, write_text
+from dimora.prompts.go_functions import FUNCTIONS, is_true, write_text
 from dimora.prompts.go_parsing import (
     Branch,
     Function,
@@ -30,10 +29,9 @@ from dimora.prompts.go_parsing import (
     Words,
     parse_go,
 )
+from dimora.prompts.limits import Budget, LimitReached, TemplateStopped, text_bytes
 
-_MAX_STEPS = 1_000_000
-_MAX_COST = 256 * 2**20
-_MAX_SECONDS = 5.0
+_WRITING = frozenset({"print", "printf", "println"})
 
 
 class _Failed(Exception):
@@ -66,7 +64,7 @@ def render_go(
     """
     try:
         statements = _parse(template)
-        budget = _Budget()
+        budget = Budget()
         common = {
             "Tools": [tool_of(t) for t in tools],
             "Think": bool(think),
@@ -80,6 +78,8 @@ def render_go(
         written = [_run(statements, {**common, **r}, budget) for r in rounds[:-1]]
         written.append(_run(statements, {**common, **rounds[-1]}, budget, to_answer=True))
         return "".join(written)
+    except LimitReached:
+        raise TemplateStopped from None
     except GoSyntaxError as why:
         raise _error(f"the model's template is broken: {why}") from None
     except _Failed as why:
@@ -118,7 +118,7 @@ def _parse(template: str) -> tuple[Statement, ...]:
 def _run(
     statements: tuple[Statement, ...],
     data: dict[str, Any],
-    budget: _Budget,
+    budget: Budget,
     *,
     to_answer: bool = False,
 ) -> str:
@@ -132,26 +132,10 @@ def _run(
     return "".join(run.written)
 
 
-class _Budget:
-    """What one rendering may still spend."""
-
-    def __init__(self) -> None:
-        self._steps = _MAX_STEPS
-        self._cost = _MAX_COST
-        self._deadline = time.monotonic() + _MAX_SECONDS
-
-    def spend(self, characters: int = 0) -> None:
-        self._steps -= 1
-        self._cost -= characters
-        is_late = self._steps % 256 == 0 and time.monotonic() > self._deadline
-        if self._steps < 0 or self._cost < 0 or is_late or characters > MAX_TEXT_CHARACTERS:
-            raise _Failed("it does more than a chat template may")
-
-
 class _Run:
     """One execution. `to_answer`: stop where `.Response` is written."""
 
-    def __init__(self, data: dict[str, Any], budget: _Budget, *, to_answer: bool) -> None:
+    def __init__(self, data: dict[str, Any], budget: Budget, *, to_answer: bool) -> None:
         self.written: list[str] = []
         self._size = 0
         self._budget = budget
@@ -172,15 +156,14 @@ class _Run:
                     self._branch(statement, dot)
 
     def _write(self, text: str) -> None:
-        self._size += len(text)
-        if self._size > MAX_TEXT_CHARACTERS:
-            raise _Failed("it does more than a chat template may")
+        self._size += text_bytes(text)
+        self._budget.require_text(self._size)
         self.written.append(text)
 
     def _output(self, pipeline: Pipeline, dot: Any) -> None:
         value = self._evaluate(pipeline, dot)
         if not pipeline.names:
-            self._write(self._bounded(write_text(value)))
+            self._write(self._made(write_text(value), [value]))
             if self._to_answer and pipeline.mentions("Response"):
                 raise _AnswerReached
 
@@ -201,7 +184,9 @@ class _Run:
         plain = Pipeline(branch.pipeline.commands)
         pairs = _pairs(self._evaluate(plain, dot))
         names = branch.pipeline.names
+        is_empty = True
         for key, value in pairs:
+            is_empty = False
             self._budget.spend()
             self._scopes.append({})
             depth = len(self._scopes)
@@ -216,7 +201,7 @@ class _Run:
                     break
             finally:
                 del self._scopes[depth - 1 :]
-        if not pairs:
+        if is_empty:
             self.execute(branch.otherwise, dot)
 
     def _evaluate(self, pipeline: Pipeline, dot: Any) -> Any:
@@ -251,7 +236,11 @@ class _Run:
             raise _Failed("it calls a function that is not known here")
         arguments = [self._operand(o, dot) for o in rest] + piped
         try:
-            return self._bounded(function(*arguments))
+            size = sum(map(text_bytes, arguments))
+            self._budget.spend(size)
+            if first.name in _WRITING:
+                self._budget.require_text(size)
+            return self._made(function(*arguments), arguments)
         except (TypeError, ValueError, IndexError, KeyError, AttributeError):
             raise _Failed(f"{first.name} got something it cannot work with") from None
 
@@ -264,9 +253,10 @@ class _Run:
                 return value
         return piped[0] if piped else value
 
-    def _bounded(self, value: Any) -> Any:
-        self._budget.spend(len(value) if isinstance(value, str) else 0)
-        return value
+    def _made(self, value: Any, of: list[Any]) -> Any:
+        """A value a function has made, noted."""
+        self._budget.spend(text_bytes(value))
+        return value if any(value is each for each in of) else self._budget.keep(value)
 
     def _operand(self, operand: Operand, dot: Any) -> Any:
         match operand:
@@ -296,13 +286,13 @@ def _field(value: Any, fields: tuple[str, ...]) -> Any:
     return value
 
 
-def _pairs(value: Any) -> list[tuple[Any, Any]]:
+def _pairs(value: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(value, list):
-        return list(enumerate(value))
+        return enumerate(value)
     if isinstance(value, dict):
-        return list(value.items())
+        return value.items()
     if isinstance(value, int) and not isinstance(value, bool):
-        return [(n, n) for n in range(min(value, _MAX_STEPS))]
+        return ((n, n) for n in range(value))
     if value is None:
-        return []
+        return ()
     raise _Failed("range got something that has no parts")

@@ -1,7 +1,8 @@
 """Renders Jinja chat templates, which come with model files and are not to be trusted.
 
 Jinja's sandbox keeps a template from the inside of Python; the limits here keep it from using up
-time and memory. Every loop, call, filter and joining of texts spends from one budget.
+time and memory. Every loop, call, filter, slice and joining of texts spends from one budget, and
+everything a template builds is bounded (`jinja_values.py`, `limits.py`).
 Imported only when a template is rendered: jinja2 is too slow to import at start.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-import time
+import string
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from types import CodeType
@@ -18,22 +19,28 @@ from typing import Any, NoReturn, cast
 
 import jinja2
 from jinja2 import nodes
+from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.runtime import Context
+from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from dimora.core.errors import BadRequest
+from dimora.prompts.jinja_values import MAX_NODES, Notes, Values, weigh
+from dimora.prompts.limits import (
+    MAX_TEXT_BYTES,
+    Budget,
+    LimitReached,
+    TemplateStopped,
+    text_bytes,
+)
 
 MAX_TEMPLATE_CHARACTERS = 256 * 1024
-MAX_OUTPUT_CHARACTERS = 8 * 2**20
-_MAX_STEPS = 1_000_000
-_MAX_COST = 512 * 2**20
-_MAX_SECONDS = 5.0
 _MAX_RANGE = 10_000
-_MAX_ITEMS = 100_000
-_MAX_INTEGER = 2**63
+# What compiling costs, in units of some microseconds and 200 bytes: a tag takes many tokens' worth.
+_MAX_COMPILE_COST = 60_000
+_TAG_COST = 20
 
 # What chat templates use; the others can build large texts out of nothing, or tell of the host.
 _FILTERS = (
@@ -41,96 +48,78 @@ _FILTERS = (
     " last length list lower map max min reject rejectattr replace reverse round safe select"
     " selectattr sort string title trim unique upper urlencode"
 ).split()
-# These write out all that lies in a value; the others only look at it from outside.
-_WRITING = frozenset({"tojson", "string", "e", "escape", "replace", "indent", "urlencode"})
+# These look at all that lies in a value; the others only at it from outside.
+_LOOKING_INSIDE = frozenset(
+    "tojson string e escape replace indent urlencode sort unique groupby dictsort min max".split()
+)
+# These take a text for a list of its characters.
+_BY_CHARACTER = frozenset(
+    "groupby list map max min reject rejectattr select selectattr sort unique".split()
+)
 _GLOBALS = ("dict", "namespace", "range")
 _TEXT_METHODS = frozenset(
     "capitalize casefold count endswith find index isalnum isalpha isdigit islower isspace"
     " isupper lower lstrip partition removeprefix removesuffix replace rfind rindex rpartition"
     " rsplit rstrip split splitlines startswith strip swapcase title upper".split()
 )
+# Methods that may be called, by what they belong to; nothing else that is not ours may.
+_METHODS: tuple[tuple[type | tuple[type, ...], frozenset[str]], ...] = (
+    (str, _TEXT_METHODS),
+    (Mapping, frozenset({"copy", "get", "items", "keys", "values"})),
+    ((list, tuple), frozenset({"copy", "count", "index"})),
+    (LoopContext, frozenset({"changed", "cycle"})),
+)
 _ROUNDS = "count_rounds"
 _CONCATENATION = "concatenated"
+_BUILT = "built"
+_SLICED = "sliced"
+_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 # `{}`, `{0}` and `{name}` are all of Python's format language that cannot make a text grow.
 _PLAIN_FORMAT = re.compile(r"(?:[^{}]|\{\{|\}\}|\{\w*\})*+")
-
-
-class _LimitReached(Exception):
-    """The template does more than any honest one."""
 
 
 class _Refused(Exception):
     """The template itself refused these messages."""
 
 
-class _Budget:
-    """What one rendering may still spend."""
-
-    def __init__(self) -> None:
-        self._steps = _MAX_STEPS
-        self._cost = _MAX_COST
-        self._deadline = time.monotonic() + _MAX_SECONDS
-
-    def spend(self, cost: int = 1) -> None:
-        """One step that handles `cost` characters. Raises _LimitReached."""
-        self._steps -= 1
-        self._cost -= cost
-        if self._steps < 0 or self._cost < 0 or cost > MAX_OUTPUT_CHARACTERS:
-            raise _LimitReached
-        looks_at_clock = cost > 2**16 or self._steps % 64 == 0
-        if looks_at_clock and time.monotonic() > self._deadline:
-            raise _LimitReached
-
-
-def _weigh(value: Any) -> int:
-    """Characters of a value when it is written out. Raises _LimitReached when that is too long."""
-    waiting = [value]
-    weight = 0
-    while waiting:
-        each = waiting.pop()
-        weight += 1 + _length(each)
-        if isinstance(each, Mapping):
-            waiting.extend(each.keys())
-            waiting.extend(each.values())
-        elif isinstance(each, list | tuple):
-            waiting.extend(each)
-        elif isinstance(each, int) and abs(each) > _MAX_INTEGER:
-            raise _LimitReached
-        if weight > MAX_OUTPUT_CHARACTERS:
-            raise _LimitReached
-    return weight
-
-
 def _length(value: Any) -> int:
-    return len(value) if isinstance(value, str | list | tuple | Mapping) else 0
-
-
-def _bounded(value: Any) -> Any:
-    """The value. Raises _LimitReached when it has grown beyond reason."""
-    if isinstance(value, str):
-        if len(value) > MAX_OUTPUT_CHARACTERS:
-            raise _LimitReached
-    elif isinstance(value, int):
-        if abs(value) > _MAX_INTEGER:
-            raise _LimitReached
-    elif _length(value) > _MAX_ITEMS:
-        raise _LimitReached
-    return value
+    """Bytes of a text, entries of a container."""
+    return len(value) if isinstance(value, list | tuple | Mapping) else text_bytes(value)
 
 
 def _growth(name: str, values: list[Any]) -> int:
-    """How long a text a filter or method may make of these values, at most."""
+    """How many bytes of text a filter or method may make of these values, at most."""
+    text = values[0] if values and isinstance(values[0], str) else ""
     if name == "replace" and len(values) > 2:
-        return (_length(values[0]) + 1) * (_length(values[2]) + 1)
+        times = text.count(str(values[1])) if values[1] else len(text) + 1
+        return text_bytes(text) + times * text_bytes(str(values[2]))
     if name == "indent" and len(values) > 1:
         width = values[1] if isinstance(values[1], int) else _length(values[1])
-        return (str(values[0]).count("\n") + 1) * width
-    if name in ("split", "rsplit", "splitlines"):
-        # Each piece becomes an item, which takes as much as many characters.
-        mark = values[1] if len(values) > 1 and values[1] else " "
-        items = str(values[0]).count(str(mark))
-        return items * (MAX_OUTPUT_CHARACTERS // _MAX_ITEMS)
+        return text_bytes(text) + (text.count("\n") + 1) * width
+    if name in ("e", "escape"):
+        return text_bytes(text) + 5 * sum(text.count(mark) for mark in "&<>'\"")
+    if name == "urlencode":
+        return 9 * text_bytes(text)
     return 0
+
+
+def _pieces(name: str, values: list[Any]) -> int:
+    """Into how many pieces a filter or method cuts a text, about."""
+    text = values[0] if values and isinstance(values[0], str) else ""
+    if name in _BY_CHARACTER:
+        return len(text)
+    if name == "splitlines":
+        return sum(text.count(mark) for mark in _BREAKS)
+    if name in ("split", "rsplit"):
+        mark = values[1] if len(values) > 1 else None
+        if isinstance(mark, str) and mark:
+            return text.count(mark)
+    if name in ("split", "rsplit", "title"):
+        return len(text) // 2 if not text.isascii() else sum(map(text.count, _BETWEEN_WORDS))
+    return 0
+
+
+_BETWEEN_WORDS = string.whitespace + "-({[<"
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -138,7 +127,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"+", "*", "**", "%", "/", "//", "-"})
 
-    def __init__(self) -> None:
+    def __init__(self, variables: Mapping[str, Any]) -> None:
         super().__init__(
             trim_blocks=True,
             lstrip_blocks=True,
@@ -146,9 +135,13 @@ class _Environment(ImmutableSandboxedEnvironment):
             finalize=self._finalize,
             optimized=False,
         )
-        self.budget = _Budget()
-        self.globals = {name: self.globals[name] for name in _GLOBALS}
-        self.globals |= {
+        self.budget = Budget(variables)
+        self._values = Values(variables)
+        # Jinja joins what a block or macro has written with this.
+        self.concat = self._concat  # type: ignore[method-assign]
+        self.globals = {
+            "dict": dict,
+            "namespace": Notes,
             "range": _limited_range,
             "raise_exception": _raise_exception,
             "strftime_now": _strftime_now,
@@ -158,33 +151,54 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.filters["join"] = self._join
         self.filters[_ROUNDS] = self._count_rounds
         self.filters[_CONCATENATION] = self._join
+        self.filters[_BUILT] = self._made
+        self.filters[_SLICED] = self._slice
 
     @jinja2.pass_context
     def _finalize(self, context: Context, value: Any) -> Any:
         """Before a value is written. The context only keeps Jinja from doing this at compile."""
-        self.budget.spend(_weigh(value))
-        return value
+        weight = weigh(value)
+        self.budget.spend(weight)
+        if isinstance(value, str):
+            return value
+        self.budget.require_text(4 * weight)
+        return self.budget.keep(str(value))
+
+    def _made(self, value: Any) -> Any:
+        """A value the template has made, noted."""
+        return self.budget.keep(self._values.checked(value))
 
     def _guarded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             own = (jinja2.Environment, Context, nodes.EvalContext)
-            self._spend_on(name, [a for a in (*args, *kwargs.values()) if not isinstance(a, own)])
-            return _bounded(function(*args, **kwargs))
+            values = [a for a in (*args, *kwargs.values()) if not isinstance(a, own)]
+            self._spend_on(name, values)
+            result = function(*args, **kwargs)
+            return result if any(result is value for value in values) else self._made(result)
 
         return guarded
 
     def _spend_on(self, name: str, values: list[Any]) -> None:
-        weigh = _weigh if name in _WRITING else _length
-        self.budget.spend(sum(weigh(v) for v in values) + 1)
+        look = weigh if name in _LOOKING_INSIDE else _length
+        weight = sum(look(v) for v in values)
+        self.budget.spend(weight + 1)
         if any(isinstance(v, int) and v > _MAX_RANGE for v in values[1:]):
-            raise _LimitReached
-        self.budget.spend(_growth(name, values))
+            raise LimitReached
+        if _pieces(name, values) > MAX_NODES:
+            raise LimitReached
+        self.budget.require_text(6 * weight if name == "tojson" else _growth(name, values))
 
     def _count_rounds(self, values: Any, cost: int) -> Iterator[Any]:
         for value in values:
             self.budget.spend(cost)
             yield value
+
+    def _slice(self, value: Any, start: Any, stop: Any, step: Any) -> Any:
+        if not isinstance(value, str | list | tuple):
+            raise SecurityError("this has no parts")
+        self.budget.spend(_length(value))
+        return self._made(value[start:stop:step])
 
     def _join(self, values: Iterable[Any], d: str = "", attribute: Any = None) -> str:
         """Jinja's `join`, measuring each text before it is written."""
@@ -192,33 +206,44 @@ class _Environment(ImmutableSandboxedEnvironment):
         size = 0
         for value in values:
             item = self.getitem(value, attribute) if attribute is not None else value
-            size += _weigh(item) + len(d)
-            if size > MAX_OUTPUT_CHARACTERS:
-                raise _LimitReached
+            weight = weigh(item)
+            size += weight if isinstance(item, str) else 4 * weight
+            size += text_bytes(d)
+            self.budget.spend()
+            self.budget.require_text(size)
             texts.append(str(item))
         self.budget.spend(size)
-        return str(d).join(texts)
+        return self.budget.keep(str(d).join(texts))
+
+    def _concat(self, pieces: Iterable[str]) -> str:
+        texts = list(pieces)
+        size = sum(map(text_bytes, texts))
+        self.budget.spend(size)
+        self.budget.require_text(size)
+        return self.budget.keep("".join(texts))
 
     def _format(self, form: str, /, *args: Any, **kwargs: Any) -> str:
         if not _PLAIN_FORMAT.fullmatch(form):
-            raise jinja2.exceptions.SecurityError("this format is not allowed")
-        largest = max((_weigh(v) for v in (*args, *kwargs.values())), default=0)
-        self.budget.spend(len(form) + form.count("{") * largest)
-        return form.format(*args, **kwargs)
+            raise SecurityError("this format is not allowed")
+        largest = max((weigh(v) for v in (*args, *kwargs.values())), default=0)
+        self.budget.spend(len(form))
+        self.budget.require_text(text_bytes(form) + form.count("{") * 4 * largest)
+        return self.budget.keep(form.format(*args, **kwargs))
 
     def call(self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         """Jinja comes here for every call that a template makes."""
         owner = getattr(__obj, "__self__", None)
-        if isinstance(owner, str):
-            name = getattr(__obj, "__name__", "")
-            if name not in _TEXT_METHODS:
-                raise jinja2.exceptions.SecurityError("this method of text is not allowed")
-            self._spend_on(name, [owner, *args, *kwargs.values()])
-        else:
-            self.budget.spend()
+        name = getattr(__obj, "__name__", "")
+        if owner is not None and not any(
+            isinstance(owner, kind) and name in names for kind, names in _METHODS
+        ):
+            raise SecurityError("this method is not allowed")
+        values = [owner, *args, *kwargs.values()] if isinstance(owner, str) else []
+        self._spend_on(name if values else "", values)
         result = super().call(__context, __obj, *args, **kwargs)
-        self.budget.spend(_length(result))
-        return _bounded(result)
+        if owner is not None and (name == "get" or result is owner):
+            return result
+        return self._made(result)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, str) and attribute == "format":
@@ -228,14 +253,18 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        self.budget.spend(_length(left) + _length(right))
+        size = _length(left) + _length(right)
         if operator == "*":
-            self.budget.spend(_length(left) * _size(right) + _length(right) * _size(left))
+            size = _length(left) * _size(right) + _length(right) * _size(left)
         elif operator == "**" and (_size(left) > 2**16 or _size(right) > 16):
-            raise _LimitReached
+            raise LimitReached
         elif operator == "%" and isinstance(left, str):
-            raise jinja2.exceptions.SecurityError("formatting with % is not allowed")
-        return _bounded(super().call_binop(context, operator, left, right))
+            raise SecurityError("formatting with % is not allowed")
+        # Entries of lists are fewer than bytes of texts may be.
+        self.budget.spend(size)
+        is_text = isinstance(left, str) or isinstance(right, str)
+        self.budget.require_text(size if is_text else size * (MAX_TEXT_BYTES // MAX_NODES))
+        return self._made(super().call_binop(context, operator, left, right))
 
 
 def _size(number: Any) -> int:
@@ -270,6 +299,27 @@ class _Metering(NodeTransformer):
         joined = nodes.List(list(node.nodes), lineno=node.lineno)
         return _filter(joined, _CONCATENATION, lineno=node.lineno)
 
+    def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        return _filter(node, _BUILT, lineno=node.lineno)
+
+    def visit_Dict(self, node: nodes.Dict) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        return _filter(node, _BUILT, lineno=node.lineno)
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        # The names of `for key, value in` are a tuple too.
+        return _filter(node, _BUILT, lineno=node.lineno) if node.ctx == "load" else node
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        if not isinstance(node.arg, nodes.Slice):
+            return node
+        nothing = nodes.Const(None, lineno=node.lineno)
+        parts = [p or nothing for p in (node.arg.start, node.arg.stop, node.arg.step)]
+        return _filter(node.node, _SLICED, *parts, lineno=node.lineno)
+
 
 def _filter(value: nodes.Expr, name: str, *args: nodes.Expr, lineno: int) -> nodes.Filter:
     return nodes.Filter(value, name, list(args), [], None, None, lineno=lineno)
@@ -277,7 +327,12 @@ def _filter(value: nodes.Expr, name: str, *args: nodes.Expr, lineno: int) -> nod
 
 @functools.lru_cache(maxsize=32)
 def _compile(template: str) -> CodeType:
-    environment = _Environment()
+    environment = _Environment({})
+    cost = 0
+    for _, kind, _ in environment.lex(template):
+        cost += _TAG_COST if kind.endswith("_begin") else kind != "whitespace"
+        if cost > _MAX_COMPILE_COST:
+            raise LimitReached
     tree = _Metering().visit(environment.parse(template))
     return environment.compile(tree)
 
@@ -288,6 +343,8 @@ def check_jinja(template: str) -> None:
         raise _error("the model's chat template is too long")
     try:
         _compile(template)
+    except LimitReached:
+        raise TemplateStopped from None
     except jinja2.TemplateSyntaxError as why:
         raise _error(f"the model's chat template is broken in line {why.lineno}") from None
     except Exception as why:  # noqa: BLE001 -- anything may come out of somebody else's program
@@ -295,19 +352,19 @@ def check_jinja(template: str) -> None:
 
 
 def render_jinja(template: str, variables: Mapping[str, Any]) -> str:
-    """What the template makes of the variables.
+    """What the template makes of the variables, values as JSON has them.
 
     Raises:
-        BadRequest: code `template_error`; the template is broken, refuses these messages, or does
-            more than a chat template has to.
+        BadRequest: code `template_error`; the template is broken or refuses these messages;
+            TemplateStopped, when it does more than a chat template has to.
     """
     check_jinja(template)
     try:
-        environment = _Environment()
+        environment = _Environment(variables)
         compiled = jinja2.Template.from_code(environment, _compile(template), environment.globals)
         return _gather(compiled.generate(variables))
-    except _LimitReached:
-        raise _error("the model's chat template does more than a chat template may") from None
+    except LimitReached:
+        raise TemplateStopped from None
     except _Refused as why:
         # Its words are told only when they are the template's own: never a piece of a prompt.
         words = str(why)[:200]
@@ -322,9 +379,9 @@ def _gather(pieces: Iterable[str]) -> str:
     gathered: list[str] = []
     size = 0
     for piece in pieces:
-        size += len(piece)
-        if size > MAX_OUTPUT_CHARACTERS:
-            raise _LimitReached
+        size += text_bytes(piece)
+        if size > MAX_TEXT_BYTES:
+            raise LimitReached
         gathered.append(piece)
     return "".join(gathered)
 
@@ -340,24 +397,18 @@ def _error(message: str) -> BadRequest:
 def _limited_range(*args: int) -> range:
     numbers = range(*args)
     if len(numbers) > _MAX_RANGE:
-        raise _LimitReached
+        raise LimitReached
     return numbers
 
 
 def _raise_exception(message: Any) -> NoReturn:
-    raise _Refused(message)
+    raise _Refused(message if isinstance(message, str) else "")
 
 
-def _strftime_now(form: str) -> str:
-    if not re.fullmatch(r"(?:[^%]|%-?[a-zA-Z%]){0,200}", str(form), re.DOTALL):
-        raise _LimitReached
+def _strftime_now(form: Any) -> str:
+    if not re.fullmatch(r"(?:[^%]|%-?[a-zA-Z%]){0,200}", form, re.DOTALL):
+        raise LimitReached
     return datetime.now().strftime(form)
-
-
-def _format(form: str, /, *args: Any, **kwargs: Any) -> str:
-    if not _PLAIN_FORMAT.fullmatch(form):
-        raise jinja2.exceptions.SecurityError("this format is not allowed")
-    return form.format(*args, **kwargs)
 
 
 def _tojson(
@@ -369,7 +420,7 @@ def _tojson(
 ) -> str:
     """Plain JSON, where Jinja's own would write `<` and quotes as escapes for HTML."""
     if isinstance(indent, str) or (indent or 0) > 16:
-        raise _LimitReached
+        raise LimitReached
     return json.dumps(
         value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
     )

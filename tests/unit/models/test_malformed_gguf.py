@@ -18,7 +18,7 @@ import pytest
 from dimora.core.errors import InvalidModel
 from dimora.models.facts import facts_of
 from dimora.models.gguf import read_header
-from tests.unit.models.bounds import within_bounds
+from tests.bounds import within_bounds
 from tests.unit.models.making import tiny_gguf
 from tests.unit.models.raw_gguf import (
     ARCHITECTURE,

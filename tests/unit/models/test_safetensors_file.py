@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from dimora.core.errors import InvalidModel
 from dimora.models.safetensors_file import TENSORS_LIMIT, Header, read_header
-from tests.unit.models.bounds import within_bounds
+from tests.bounds import within_bounds
 
 READ = "it is read"
 

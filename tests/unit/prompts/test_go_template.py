@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import date, timedelta
 
 import pytest
@@ -220,21 +219,3 @@ def test_what_goes_wrong_while_running_is_told(template):
     with pytest.raises(BadRequest) as caught:
         render_go(template + "{{ if .Messages }}{{ end }}", MESSAGES)
     assert caught.value.code == "template_error"
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{{ range 1000000000 }}{{ range 1000000000 }}{{ end }}{{ end }}",
-        '{{ $x := "aa" }}{{ range 99 }}{{ $x = printf "%s%s" $x $x }}{{ end }}',
-        '{{ $x := "aa" }}{{ range 99 }}{{ $x = print $x $x }}{{ end }}',
-        "{{ range 999999 }}" + "y" * 100_000 + "{{ end }}",
-        "{{ range 999 }}{{ range 999 }}{{ json $.Messages }}{{ end }}{{ end }}",
-    ],
-)
-def test_a_hostile_template_stops_soon(template):
-    started = time.monotonic()
-    with pytest.raises(BadRequest) as caught:
-        render_go(template, [user("word " * 1000)])
-    assert caught.value.code == "template_error"
-    assert time.monotonic() - started < 8
