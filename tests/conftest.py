@@ -109,12 +109,14 @@ def run_dimora(
     stdin: str = "",
     timeout_seconds: float = 120,
     check: bool = True,
+    cwd: Path | None = None,
     **extra: str,
 ) -> subprocess.CompletedProcess[str]:
     """The terminal program as a person runs it."""
     return subprocess.run(
         [sys.executable, "-m", "dimora", *arguments],
         env=environment(home, **extra),
+        cwd=cwd,
         input=stdin,
         capture_output=True,
         text=True,

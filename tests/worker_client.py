@@ -101,6 +101,7 @@ def worker(
     *,
     llama_server: str = "",
     adapters: tuple[tuple[str, float], ...] = (),
+    draft: str = "",
     **options,
 ) -> Iterator[WorkerClient]:
     """A worker with the model loaded."""
@@ -116,7 +117,7 @@ def worker(
     client.send(
         messages.Load(
             engine=engine,
-            files=ModelFiles(weights=str(weights), adapters=adapters),
+            files=ModelFiles(weights=str(weights), adapters=adapters, draft=draft),
             model=model,
             options=LoadOptions(**({"num_ctx": 1024, "parallel": 4} | options)),
             settings=EngineSettings(

@@ -13,13 +13,14 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Coroutine, Generator, Iterable, Iterator
+from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from dimora.core.errors import DimoraError, InternalError, NotAuthenticated
+from dimora.core.errors import DimoraError, InternalError, NotAuthenticated, NotFound
 from dimora.core.frames import FrameReader
 from dimora.core.settings import Address, Settings
 from dimora.core.types import Done, Event, Principal, Request
@@ -41,6 +42,12 @@ class Door(Protocol):
     def ask(self, request: Request) -> Generator[Event, None, None]:
         """Events, the last one a Done. Closing the iterator cancels. Raises DimoraError."""
 
+    def bring(self, path: Path) -> Generator[Event, None, None]:
+        """Put a file of this machine into the house's store: Progress, and one FileTaken.
+
+        Raises DimoraError.
+        """
+
     def close(self) -> None: ...
 
     def __enter__(self) -> Door: ...
@@ -58,7 +65,7 @@ def open_door(settings: Settings, *, here: bool = False) -> Door:
     if not here:
         answering = who_answers(settings.host)
         if answering.startswith(_MARK):
-            return ServerDoor(settings.host)
+            return ServerDoor(settings.host, settings)
         if answering:
             print(  # noqa: T201
                 f"another program answers on {settings.host}; working without a server",
@@ -108,9 +115,12 @@ class ServerDoor(_Closing):
 
     is_remote = True
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, settings: Settings | None = None) -> None:
         self._host = _reachable(address)
         self._port = address.port
+        self._settings = settings
+        # Whether its store is the one of our settings; None until somebody wants to know.
+        self._shares_store: bool | None = None
 
     def __enter__(self) -> ServerDoor:
         return self
@@ -118,10 +128,8 @@ class ServerDoor(_Closing):
     def ask(self, request: Request) -> Generator[Event, None, None]:
         from dimora.dialects.native import PATH
 
-        headers = {"Content-Type": "application/msgpack"}
-        if key := os.environ.get("DIMORA_API_KEY"):
-            headers["Authorization"] = f"Bearer {key}"
-        connection = http.client.HTTPConnection(self._host, self._port)
+        headers = {"Content-Type": "application/msgpack", **_credential()}
+        connection = self._connect()
         try:
             connection.request("POST", PATH, msgspec.msgpack.encode(request), headers)
             answer = connection.getresponse()
@@ -133,8 +141,48 @@ class ServerDoor(_Closing):
         finally:
             connection.close()
 
+    def bring(self, path: Path) -> Generator[Event, None, None]:
+        from dimora.cli import uploading
+
+        try:
+            if self._settings is not None and self._is_ours(self._settings):
+                # No second copy goes through the server: the terminal's own house takes it in.
+                with HouseDoor(self._settings) as house:
+                    yield from house.bring(path)
+            else:
+                yield from uploading.upload(path, self._has_blob, self._connect, _credential())
+        except (OSError, http.client.HTTPException):
+            raise _broken_off() from None
+
+    def _is_ours(self, settings: Settings) -> bool:
+        from dimora.cli import uploading
+
+        if not Address(self._host, self._port).is_loopback:
+            return False
+        if self._shares_store is None:
+            self._shares_store = uploading.shares_store(settings, self._has_blob)
+        return self._shares_store
+
+    def _has_blob(self, digest: str) -> bool:
+        from dimora.tasks.find_blob import FindBlob
+
+        try:
+            for _ in self.ask(FindBlob(digest=digest)):
+                pass
+        except NotFound:
+            return False
+        return True
+
+    def _connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(self._host, self._port)
+
     def close(self) -> None:
         """Every request has a connection of its own: nothing is open."""
+
+
+def _credential() -> dict[str, str]:
+    key = os.environ.get("DIMORA_API_KEY")
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def _pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:
@@ -216,6 +264,11 @@ class HouseDoor(_Closing):
             yield from answer.events()
         finally:
             answer.end()
+
+    def bring(self, path: Path) -> Generator[Event, None, None]:
+        from dimora.tasks.take_file import TakeFile
+
+        yield from self.ask(TakeFile(path=str(path.absolute())))
 
     def close(self) -> None:
         if self._thread.is_alive():

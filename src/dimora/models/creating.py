@@ -118,10 +118,14 @@ class Creation:
         # A path is not pulled: whoever may name one has brought it as files.
         if is_file_name(name):
             raise _no_model(name)
+        # One step behind: that nobody has the model is told before anything else, and its success
+        # is not ours.
+        last: Progress | None = None
         async with aclosing(self._store.pull(name)) as steps:
             async for progress in steps:
-                if progress.status != "success":
-                    yield progress
+                if last is not None:
+                    yield last
+                last = progress
 
     def _begin(self) -> None:
         if self._recipe.source:

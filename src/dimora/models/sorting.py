@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from dimora.core.errors import BadRequest, InvalidModel
+from dimora.models.file_kinds import require_harmless
 from dimora.models.gguf import MAGIC, Header, read_header
 from dimora.models.names import is_relative_path
 
@@ -48,6 +49,8 @@ def sort_files(store: ModelStore, files: Mapping[str, str]) -> Sorted:
     Raises BadRequest in Ollama's words, InvalidModel for a GGUF that is damaged.
     """
     require_files(store, files, "files")
+    for name, digest in files.items():
+        require_harmless(store.blobs.path(digest), name)
     kind = _kind_of(store, files)
     if kind != "gguf":
         return Sorted(kind=kind, files=dict(files))
@@ -72,6 +75,8 @@ def sort_adapter(store: ModelStore, files: Mapping[str, str]) -> GgufFile | None
     Raises BadRequest for anything else, InvalidModel.
     """
     require_files(store, files, "adapters")
+    for name, digest in files.items():
+        require_harmless(store.blobs.path(digest), name)
     names = {name.rpartition("/")[2] for name in files}
     if "adapter_config.json" in names and any(name.endswith(".safetensors") for name in names):
         return None

@@ -4,7 +4,8 @@ First choice is to share blocks copy-on-write, which only some file systems can.
 link, where the owner allows it and both lie on one file system: then the bytes are one, and a later
 change of the file would reach into the store. So the file loses its write permission, which keeps
 programs from writing into it (replacing it whole does no harm), and a change that happens in spite
-of that is found when the model is loaded, since its digest is checked then. Third is a copy.
+of that is found when the model is loaded, since its digest is checked then. Only large weights are
+linked: nobody edits those by hand, and small files are not worth it. Third is a copy.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 # Linux: share the blocks of a file until one of the two is changed (ioctl_ficlone(2)).
 _FICLONE = 0x40049409
 _TELL_SECONDS = 0.2
+_LINKED_ENDINGS = (".gguf", ".safetensors", ".onnx", ".data", ".bin")
+_LINKED_LEAST_BYTES = 4 << 20
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +66,8 @@ def take(
             before = real.stat()
             if not stat.S_ISREG(before.st_mode):
                 raise BadRequest(f"{path.name!r} is not a plain file")
+            if not os.access(real, os.R_OK):
+                raise BadRequest(f"{path.name!r} cannot be read", hint="check its rights")
             shared = _share(real, taken)
             linked = not shared and link and _link(real, taken, before)
             if shared or linked:
@@ -102,7 +107,8 @@ def _share(path: Path, taken: Path) -> bool:
 
 def _link(path: Path, taken: Path, state: os.stat_result) -> bool:
     """A second name for the file, which nobody may write into from now on."""
-    if os.name != "posix" or state.st_uid != os.geteuid():
+    weights = path.suffix.lower() in _LINKED_ENDINGS and state.st_size >= _LINKED_LEAST_BYTES
+    if not weights or os.name != "posix" or state.st_uid != os.geteuid():
         return False
     try:
         os.link(path, taken)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -376,6 +377,16 @@ def test_what_the_files_are_is_looked_at_before_anything_is_made(
     )
     parts = kitchen.gguf(numbers={"split.count": 3})
     assert "one of 3 parts" in refused(files={"m.gguf": parts})
+
+
+def test_what_could_run_code_is_refused_by_its_bytes(kitchen: Kitchen, base: str) -> None:
+    pickled = kitchen.file(pickle.dumps({"weights": [1, 2, 3]}, protocol=2))
+    zipped = kitchen.file(b"PK\x03\x04" + bytes(40))
+    for name in ("model.gguf", "model.safetensors", "openvino_model.bin"):
+        assert "refused" in kitchen.refused(InvalidModel, files={name: pickled})
+        assert "refused" in kitchen.refused(InvalidModel, files={name: zipped})
+    part = AdapterPart(files={"adapter_model.safetensors": pickled})
+    assert "refused" in kitchen.refused(InvalidModel, source="base", adapters=(part,))
 
 
 def test_a_damaged_gguf_is_refused_by_its_name(kitchen: Kitchen) -> None:

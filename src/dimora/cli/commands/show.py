@@ -69,6 +69,7 @@ def page(shown: ModelShown, *, verbose: bool) -> str:
         ],
         "Capabilities": [(name, "") for name in model.summary.capabilities],
         "Embedding": embedding_rows(model.embedding),
+        "Comes with": added_rows(model),
         "Parameters": parameter_rows(model),
         "System": [(line, "") for line in model.system.splitlines()[:3]],
         "Made from another form": card_rows(model.card) if model.card else [],
@@ -88,6 +89,15 @@ def page(shown: ModelShown, *, verbose: bool) -> str:
             lines += [f"    {name.ljust(width)}{value}".rstrip() for name, value in rows]
             lines += [""]
     return "\n".join(lines).rstrip()
+
+
+def added_rows(model: Model) -> list[tuple[str, str]]:
+    """What belongs to the model beside its weights."""
+    rows = [("adapter", f"{digest[7:19]}, scale {scale:g}") for digest, scale in model.adapters]
+    rows += [("projector", model.projector_digest[7:19]), ("draft", model.draft_digest[7:19])]
+    rows += [("document", name) for name in model.documents]
+    rows += [("renderer", model.renderer), ("parser", model.parser), ("requires", model.requires)]
+    return [row for row in rows if row[1]]
 
 
 def embedding_rows(habits: EmbeddingHabits) -> list[tuple[str, str]]:

@@ -125,6 +125,9 @@ def show_fields(
         "parameters": parameter_text(model.options),
         "template": model.template or model.chat_template,
         "system": model.system,
+        "renderer": model.renderer,
+        "parser": model.parser,
+        "requires": model.requires,
     }
     fields: dict[str, Any] = {name: text for name, text in texts.items() if text}
     fields["details"] = words.details_fields(model.summary.details)

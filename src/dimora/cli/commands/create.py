@@ -1,0 +1,118 @@
+"""Make a model from a Modelfile."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from contextlib import closing
+from pathlib import Path
+
+import click
+import msgspec
+
+from dimora.cli.asking import door_here, show_progress
+from dimora.cli.door import Door
+from dimora.cli.local_files import Files, LocalFiles, find_files
+from dimora.core.errors import BadRequest
+from dimora.core.types import Done, Event
+from dimora.tasks.create_model import CreateModel
+from dimora.tasks.modelfile import LIMIT_BYTES, Modelfile, parse_modelfile
+from dimora.tasks.recipe import AdapterPart, Recipe
+from dimora.tasks.take_file import FileTaken
+
+
+@click.command()
+@click.argument("name")
+@click.option("-f", "--file", "path", metavar="FILE", help="The Modelfile; - is standard input.")
+@click.option("-q", "--quantize", default="", metavar="TYPE", help="Quantize to, such as Q4_K_M.")
+@click.option("--draft-quantize", default="", metavar="TYPE", help="Quantize the draft.")
+def command(name: str, path: str | None, quantize: str, draft_quantize: str) -> None:
+    """Make the model NAME as a Modelfile says.
+
+    Without --file it is the file Modelfile in this folder; where there is none, the model files of
+    this folder. Local files are shared with the store where the disk can do that.
+    """
+    modelfile, directory = _read(path)
+    local = find_files(modelfile, directory)
+    making = _Making(name, modelfile, local, (quantize, draft_quantize))
+    with door_here() as door, closing(making.steps(door)) as events:
+        show_progress(events)
+    for warning in (*modelfile.warnings, *making.warnings):
+        click.echo(f"Warning: {warning}", err=True)
+    if making.linked:
+        click.echo(
+            f"{', '.join(making.linked)}: shared with the store, and read-only from now on"
+            " (DIMORA_LINK_FILES=false makes copies)",
+            err=True,
+        )
+
+
+def _read(path: str | None) -> tuple[Modelfile, Path]:
+    """The Modelfile, and the folder its paths begin at."""
+    if path == "-":
+        return parse_modelfile(sys.stdin.buffer.read(LIMIT_BYTES + 1)), Path.cwd()
+    file = Path(path or "Modelfile").expanduser()
+    try:
+        with file.open("rb") as opened:
+            return parse_modelfile(opened.read(LIMIT_BYTES + 1)), file.absolute().parent
+    except FileNotFoundError:
+        if path is None:
+            return Modelfile(sources=(".",)), Path.cwd()
+        raise BadRequest(f"there is no file {path!r}", hint="-f names the Modelfile") from None
+    except OSError as why:
+        raise BadRequest(f"{file.name!r} cannot be read: {why.strerror}") from None
+
+
+class _Making:
+    """The files on their way into the house, and then the model of them."""
+
+    def __init__(
+        self, name: str, modelfile: Modelfile, local: LocalFiles, quantize: tuple[str, str]
+    ) -> None:
+        self.warnings: tuple[str, ...] = ()
+        self.linked: list[str] = []
+        self._name = name
+        self._modelfile = modelfile
+        self._local = local
+        self._quantize = quantize
+        self._digests: dict[Path, str] = {}
+
+    def steps(self, door: Door) -> Generator[Event, None, None]:
+        """Progress of all of it. Raises DimoraError."""
+        for path in self._local.paths():
+            with closing(door.bring(path)) as events:
+                for event in events:
+                    if isinstance(event, FileTaken):
+                        self._digests[path] = event.digest
+                        self.linked += [path.name] if event.linked else []
+                    yield event
+        request = CreateModel(model=self._name, recipe=self._recipe())
+        with closing(door.ask(request)) as events:
+            for event in events:
+                if isinstance(event, Done):
+                    self.warnings = event.warnings
+                yield event
+
+    def _recipe(self) -> Recipe:
+        said, local = self._modelfile, self._local
+        adapters = (
+            AdapterPart(files=self._named(files), scale=scale) for files, scale in local.adapters
+        )
+        quantize, draft_quantize = self._quantize
+        plain = msgspec.structs.asdict(said)
+        same = ("options", "system", "template", "licenses", "renderer", "parser", "requires")
+        return Recipe(
+            source=local.source,
+            files=self._named(local.files),
+            adapters=tuple(adapters),
+            quantize=quantize,
+            draft=local.draft,
+            draft_files=self._named(local.draft_files),
+            draft_quantize=draft_quantize,
+            documents=self._named(local.documents),
+            messages=said.messages or None,
+            **{name: plain[name] for name in same},
+        )
+
+    def _named(self, files: Files) -> dict[str, str]:
+        return {name: self._digests[path] for name, path in files.items()}
