@@ -109,7 +109,7 @@ def _show_bar(events: Iterable[Event]) -> None:
 
 def _update(bars: Bars, rows: dict[str, TaskID], event: Progress) -> None:
     if not event.total_bytes:
-        bars.console.print(event.status, highlight=False)
+        bars.console.print(event.status, highlight=False, markup=False)
         return
     if event.status not in rows:
         rows[event.status] = bars.add_task(event.status, total=event.total_bytes)

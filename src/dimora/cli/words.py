@@ -69,6 +69,12 @@ def duration_words(seconds: float) -> str:
     return f"{seconds * 1e6:.1f}µs"
 
 
+def harmless(text: str) -> str:
+    """The text without what would move the cursor, colour the screen or turn words around: it is
+    somebody else's."""
+    return "".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in text)
+
+
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns padded to their widest cell, four spaces apart."""
     widths = [

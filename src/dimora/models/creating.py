@@ -22,6 +22,7 @@ from dimora.models.peft_adapters import require_fit
 from dimora.models.quantizing import named_kind, quantize, source_kind
 from dimora.models.sorting import GgufFile, Sorted, require_files, sort_adapter, sort_files
 from dimora.models.taking import Taken
+from dimora.models.template_pins import describe_change
 from dimora.tasks.modelfile import is_version
 from dimora.tasks.recipe import Recipe
 
@@ -290,6 +291,7 @@ class Creation:
     def _commit(self) -> None:
         store, changes, base = self._store, self._changes, self._base
         before = store.digests_of(self._target)
+        templates = store.templates(self._target)
         with store.changing():
             for layer in changes.layers:
                 if store.blobs.size_of(layer.digest) != layer.size:
@@ -303,6 +305,10 @@ class Creation:
             else:
                 like = base.manifest.config if base is not None else None
                 store.writer.write(target, changes.layers, like=like, changes=changes.config)
+        after = store.templates(self._target)
+        if templates is not None and after is not None:
+            change = describe_change(self._target.display, templates, after)
+            self._warnings.extend(["\n".join(change)] if change else [])
         store.drop_unreferenced((before | self._between) - store.digests_of(self._target))
 
 

@@ -17,6 +17,7 @@ from dimora.models.manifests import Layer, with_layer
 from dimora.models.names import Name, parse_name, without_scheme
 from dimora.models.sources import SHELF
 from dimora.models.sources.base import Brought, Source, Wanted
+from dimora.models.template_pins import Templates, describe_change
 
 if TYPE_CHECKING:
     from dimora.models.store import ModelStore
@@ -33,6 +34,7 @@ class Pull:
         yield Progress(status="pulling manifest")
         wanted, source = self._choose(name, insecure)
         before = await asyncio.to_thread(self._store.digests_of, wanted.name)
+        templates = await asyncio.to_thread(self._store.templates, wanted.name)
         brought: Brought | None = None
         try:
             async with contextlib.aclosing(source.fetch(wanted, self._store)) as steps:
@@ -57,6 +59,8 @@ class Pull:
             brought = await asyncio.to_thread(self._with_notice, brought, entry)
         yield Progress(status="writing manifest")
         await asyncio.to_thread(self._store.commit, wanted.name, brought)
+        for line in await asyncio.to_thread(self._changed, wanted.name, templates):
+            yield Progress(status=line)
         unused = before - await asyncio.to_thread(self._store.digests_of, wanted.name)
         if await asyncio.to_thread(self._store.drop_unreferenced, unused):
             yield Progress(status="removing unused layers")
@@ -80,6 +84,13 @@ class Pull:
         layer = self._store.layer("license", entry.license_text)
         manifest = brought.manifest and with_layer(brought.manifest, layer)
         return msgspec.structs.replace(brought, layers=(*brought.layers, layer), manifest=manifest)
+
+    def _changed(self, name: Name, before: Templates | None) -> list[str]:
+        """What is to be said of the model's chat template, which is remembered now."""
+        after = self._store.templates(name)
+        if before is None or after is None:
+            return []
+        return describe_change(name.display, before, after)
 
     def _verify(self, layer: Layer) -> None:
         if not self._store.is_verified(layer.digest) and not self._store.verify_blob(layer.digest):

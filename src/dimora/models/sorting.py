@@ -14,6 +14,7 @@ from dimora.core.errors import BadRequest, InvalidModel
 from dimora.models.file_kinds import require_harmless
 from dimora.models.gguf import MAGIC, Header, read_header
 from dimora.models.names import is_relative_path
+from dimora.models.safetensors_file import read_header as read_safetensors
 
 if TYPE_CHECKING:
     from dimora.models.store import ModelStore
@@ -53,6 +54,7 @@ def sort_files(store: ModelStore, files: Mapping[str, str]) -> Sorted:
         require_harmless(store.blobs.path(digest), name)
     kind = _kind_of(store, files)
     if kind != "gguf":
+        _require_harmless(store, files)
         return Sorted(kind=kind, files=dict(files))
     found: dict[str, GgufFile] = {}
     for name, digest in files.items():
@@ -69,6 +71,16 @@ def sort_files(store: ModelStore, files: Mapping[str, str]) -> Sorted:
     return Sorted(kind="gguf", files=dict(files), **found)
 
 
+def _require_harmless(store: ModelStore, files: Mapping[str, str]) -> None:
+    """Raises InvalidModel for a pickle, archive or program among the files, under any name, and for
+    safetensors that are damaged."""
+    for name, digest in files.items():
+        path = store.blobs.path(digest)
+        kind = require_harmless(path, name)
+        if kind == "safetensors" or name.lower().endswith(".safetensors"):
+            read_safetensors(path)
+
+
 def sort_adapter(store: ModelStore, files: Mapping[str, str]) -> GgufFile | None:
     """The adapter where it is a GGUF; None for the files of a PEFT folder.
 
@@ -79,6 +91,7 @@ def sort_adapter(store: ModelStore, files: Mapping[str, str]) -> GgufFile | None
         require_harmless(store.blobs.path(digest), name)
     names = {name.rpartition("/")[2] for name in files}
     if "adapter_config.json" in names and any(name.endswith(".safetensors") for name in names):
+        _require_harmless(store, files)
         return None
     found = [read_gguf(store, n, d) for n, d in files.items() if _is_gguf(store, n, d)]
     if len(found) != 1 or len(files) != 1:

@@ -23,6 +23,7 @@ from dimora.models.gguf import read_header
 from dimora.models.manifests import Layer, Manifest, Manifests, StoredManifest
 from dimora.models.names import Name, parse_name, require_name
 from dimora.models.remembered import Remembered
+from dimora.models.template_pins import TemplatePins, Templates
 from dimora.models.writing import ModelWriter
 from dimora.storage.blobs import GRACE_SECONDS, BlobStore, hash_file
 from dimora.storage.disk import disk_errors, make_private_directory
@@ -55,8 +56,9 @@ class ModelStore:
 
     `cache_path` is a directory for what can be found out again, `toolchain_path` the one of the
     llama.cpp toolchain. `link_files` lets local files be linked instead of copied, see
-    models.taking. `ollama_version` is the version whose models we can run. Methods block, except
-    those that are asynchronous; threads and processes may share a store.
+    models.taking. `ollama_version` is the version whose models we can run. `pins_path` is a file
+    that remembers chat templates. Methods block, except those that are asynchronous; threads and
+    processes may share a store.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class ModelStore:
         toolchain_path: Path | None = None,
         link_files: bool = False,
         ollama_version: str = "",
+        pins_path: Path | None = None,
     ) -> None:
         self.root = root
         self.toolchain_path = toolchain_path or root.parent / "toolchain"
@@ -79,6 +82,7 @@ class ModelStore:
         self.manifests = Manifests(root)
         self.catalogue = catalogue or Catalogue()
         self.remembered = Remembered(cache_path)
+        self._pins = TemplatePins(pins_path, root)
         self.assembly = Assembly(self.blobs, self.remembered)
         self.writer = ModelWriter(self.blobs, self.manifests, self.assembly)
         self._found: dict[Name, tuple[StoredManifest, Model]] = {}
@@ -113,9 +117,19 @@ class ModelStore:
         except FileNotFoundError:
             raise _not_found(name) from None
         model = self.assembly.model(stored)
+        pin = self._pins.note(there.display, _templates_of(model))
+        model = msgspec.structs.replace(
+            model, template_digest=pin.digest, template_changed_at=pin.changed_at
+        )
         with self._lock:
             self._found[there] = (stored, model)
         return model
+
+    def templates(self, name: Name) -> Templates | None:
+        """The chat templates of a model as it is now, which are remembered; None without one."""
+        with contextlib.suppress(DimoraError):
+            return _templates_of(self.find(name.display))
+        return None
 
     def find_file(self, path: Path) -> Model:
         """The model in a GGUF file that is not in the store.
@@ -192,6 +206,7 @@ class ModelStore:
             if there is None:
                 raise NotFound(f'model "{source}" not found', code="model_not_found")
             self.manifests.copy(there, self.manifests.locate(target) or target)
+        self.templates(target)
 
     def delete(self, name: str) -> None:
         """Remove a name, and the blobs no other name needs. Raises NotFound, BadRequest."""
@@ -204,6 +219,7 @@ class ModelStore:
             with contextlib.suppress(InvalidModel):
                 digests = self.manifests.read(there).manifest.digests
             self.manifests.remove(there)
+            self._pins.forget(there.display)
             self._drop_unreferenced(digests)
 
     async def create(
@@ -258,6 +274,7 @@ class ModelStore:
         with self.changing():
             self.writer.write(self.manifests.locate(target) or target, [layer])
         self.remembered.note_verified(taken.digest, self.blobs.path(taken.digest))
+        self.templates(target)
 
     async def pull(self, name: str, *, insecure: bool = False) -> AsyncGenerator[Progress, None]:
         """Fetch a model into the store, with Ollama's status words; `success` comes last.
@@ -447,6 +464,10 @@ class ModelStore:
             make_private_directory(self.root)
             with held(self.root / ".dimora.lock", what=_PLACE):
                 yield
+
+
+def _templates_of(model: Model) -> Templates:
+    return Templates(jinja=model.chat_template, go=model.template)
 
 
 def _not_found(name: str) -> NotFound:

@@ -50,6 +50,7 @@ class House:
         self.models = ModelStore(
             settings.models_path,
             cache_path=settings.home / "cache",
+            pins_path=settings.home / "templates.json",
             toolchain_path=settings.toolchain_path,
             link_files=settings.link_files,
             ollama_version=settings.ollama_version,

@@ -77,6 +77,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     `chat_template` is the Jinja template in the model file, `template` the Go one of the manifest.
     `metadata` holds all key-values of the model file; long arrays are lists cut to nothing.
     `fim` holds the fill-in-the-middle tokens (prefix, suffix, middle) or is empty.
+    `template_digest` is of both, and `template_changed_at` when they were last changed under this
+    name (seconds since 1970, 0 for never).
     `tensor_types` are the names of the tensor formats in the file (`Q4_1`, `F32`, ...).
     """
 
@@ -103,6 +105,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     renderer: str = ""
     parser: str = ""
     requires: str = ""
+    template_digest: str = ""
+    template_changed_at: float = 0.0
     card: Card | None = None
 
     @property

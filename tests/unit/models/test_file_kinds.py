@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import io
 import json
 import os
 import pickle
+import re
 import struct
 import tarfile
 import zipfile
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 from dimora.core.errors import InvalidModel
 from dimora.models.file_kinds import kind_of, looks_pickled, require_harmless, require_weights
 from dimora.models.store import ModelStore
+from dimora.tasks.recipe import Recipe
 from tests.unit.models.making import tiny_gguf
 
 
@@ -170,3 +173,24 @@ def test_the_store_takes_no_renamed_pickle(case: str, tmp_path: Path) -> None:
             attempt()
     assert not (tmp_path / "done").exists()
     assert not list(tmp_path.glob("models/blobs/*"))
+
+
+@pytest.mark.parametrize("case", ["a checkpoint", "a pickle of protocol 2", "a program"])
+@pytest.mark.parametrize("names", [("m.xml", "m.bin"), ("genai_config.json", "tokenizer.model")])
+def test_no_model_is_made_of_a_folder_with_a_renamed_pickle(
+    case: str, names: tuple[str, str], tmp_path: Path
+) -> None:
+    store = ModelStore(tmp_path / "models")
+    plain, hidden = names
+    files = {
+        plain: store.blobs.put(HARMLESS["xml" if plain.endswith("xml") else "json"]),
+        hidden: store.blobs.put(harmful(tmp_path / "done")[case][1]),
+    }
+
+    async def make() -> None:
+        async for _ in store.create("m", Recipe(files=files), []):
+            pass
+
+    with pytest.raises(InvalidModel, match=re.escape(hidden)):
+        asyncio.run(make())
+    assert store.all() == []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import click
 
 from dimora.cli.asking import ask_one, door_here
 from dimora.cli.improving import card_rows
-from dimora.cli.words import print_json
+from dimora.cli.words import harmless, print_json
 from dimora.tasks.base import EmbeddingHabits, Model
 from dimora.tasks.show_model import ModelShown, ShowModel
 
@@ -66,6 +68,7 @@ def page(shown: ModelShown, *, verbose: bool) -> str:
             ("context length", str(details.context_length)),
             ("embedding length", str(details.embedding_length)),
             ("quantization", details.quantization_level),
+            *template_rows(model),
         ],
         "Capabilities": [(name, "") for name in model.summary.capabilities],
         "Embedding": embedding_rows(model.embedding),
@@ -86,7 +89,7 @@ def page(shown: ModelShown, *, verbose: bool) -> str:
         if rows:
             lines += [f"  {title}"]
             width = max(len(name) for name, _ in rows) + 4
-            lines += [f"    {name.ljust(width)}{value}".rstrip() for name, value in rows]
+            lines += [harmless(f"    {name.ljust(width)}{value}".rstrip()) for name, value in rows]
             lines += [""]
     return "\n".join(lines).rstrip()
 
@@ -98,6 +101,13 @@ def added_rows(model: Model) -> list[tuple[str, str]]:
     rows += [("document", name) for name in model.documents]
     rows += [("renderer", model.renderer), ("parser", model.parser), ("requires", model.requires)]
     return [row for row in rows if row[1]]
+
+
+def template_rows(model: Model) -> list[tuple[str, str]]:
+    """When the chat template was changed under this name; empty when it never was."""
+    if not model.template_changed_at:
+        return []
+    return [("template", f"changed on {date.fromtimestamp(model.template_changed_at)}")]
 
 
 def embedding_rows(habits: EmbeddingHabits) -> list[tuple[str, str]]:
