@@ -1,11 +1,12 @@
 """What an engine's file offers, and what it is given.
 
-A file on this shelf has four functions beside the Engine it makes:
+A file on this shelf has five functions beside the Engine it makes:
 
     offer(settings) -> Offer          is the engine here, which version; must not import the SDK
     refuses(model) -> str             why this model cannot be loaded, "" if it can
     rank(model, settings) -> (int, str)   how well it suits this model, and why in words;
                                       the highest wins, 0 runs only when pinned
+    footprint(model, options) -> Footprint   the memory it will take, by its own way to keep things
     load(files, model, options, settings) -> Engine   in the worker; raises DimoraError
 """
 
@@ -18,6 +19,7 @@ from typing import Protocol
 import msgspec
 
 from dimora.prompts.prompt import Prompt
+from dimora.tasks.advice import Footprint
 from dimora.tasks.base import Embedded, Feature, Finish, Model, Token
 from dimora.tasks.options import LoadOptions, Sampling
 
@@ -130,6 +132,8 @@ class EngineModule(Protocol):
     def refuses(self, model: Model) -> str: ...
 
     def rank(self, model: Model, settings: EngineSettings) -> tuple[int, str]: ...
+
+    def footprint(self, model: Model, options: LoadOptions) -> Footprint: ...
 
     def load(
         self, files: ModelFiles, model: Model, options: LoadOptions, settings: EngineSettings

@@ -15,11 +15,13 @@ from typing import Any
 from dimora.core.errors import UnsupportedFeature
 from dimora.engines.base import Cancellation, EngineSettings, ModelFiles, Offer
 from dimora.prompts.prompt import Prompt
+from dimora.tasks.advice import Footprint
 from dimora.tasks.base import Embedded, Feature, Finish, Model, Token
 from dimora.tasks.options import LoadOptions, Sampling
 
 _VERSION = "1"
 _VECTOR_LENGTH = 64
+_PROCESS_BYTES = 18 * 2**20
 _WORD = re.compile(r"\S+\s*|\s+")
 
 
@@ -33,6 +35,12 @@ def refuses(model: Model) -> str:
 
 def rank(model: Model, settings: EngineSettings) -> tuple[int, str]:
     return 0, "runs only when pinned"
+
+
+def footprint(model: Model, options: LoadOptions) -> Footprint:
+    return Footprint(
+        weights_bytes=0, kv_cache_bytes=0, compute_bytes=0, overhead_bytes=_PROCESS_BYTES
+    )
 
 
 def load(files: ModelFiles, model: Model, options: LoadOptions, settings: EngineSettings) -> Echo:

@@ -34,6 +34,8 @@ from dimora.core.errors import (
     WorkerDied,
 )
 from dimora.engines._grammar import schema_grammar
+from dimora.engines._llama_cpp_memory import PROMPT_CACHE_MIB
+from dimora.engines._llama_cpp_memory import footprint as footprint
 from dimora.engines.base import Cancellation, EngineSettings, ModelFiles, Offer
 from dimora.prompts.prompt import Prompt
 from dimora.tasks.base import Embedded, Feature, Finish, Model, Token, TopToken
@@ -41,8 +43,6 @@ from dimora.tasks.options import LoadOptions, Sampling
 
 # A UNIX socket's path has room for 107 bytes and a terminating zero.
 _SOCKET_PATH_LIMIT = 107
-# The server keeps prompts of ended conversations in memory up to this, to read them faster again.
-_PROMPT_CACHE_MIB = 256
 _EMBED_BATCH = 32
 _SAMPLERS = ("penalties", "top_k", "typ_p", "top_p", "min_p", "temperature")
 # Marks that some models have as control tokens, which the server would leave out of the text.
@@ -156,7 +156,7 @@ class _BuiltIn:
         params.n_gpu_layers = options.num_gpu
         params.ctx_shift = True
         params.warmup = False
-        params.cache_ram_mib = _PROMPT_CACHE_MIB
+        params.cache_ram_mib = PROMPT_CACHE_MIB
         params.embedding = setup.embedding
         # One thread for each answer, each client that leaves, and a few for tokenizing.
         params.n_threads_http = 2 * options.parallel + 4
@@ -198,7 +198,7 @@ class _Executable:
         argv = [str(Path(path).absolute()), "-m", files.weights, "--host", address.name]
         argv += ["-c", str(options.num_ctx * options.parallel), "-np", str(options.parallel)]
         argv += ["-b", str(setup.batch), "-ub", str(setup.batch), "-t", str(setup.threads)]
-        argv += ["-cram", str(_PROMPT_CACHE_MIB), "--context-shift", "--no-warmup", "--no-slots"]
+        argv += ["-cram", str(PROMPT_CACHE_MIB), "--context-shift", "--no-warmup", "--no-slots"]
         argv += ["--offline", "--no-ui", "--log-verbosity", "1", "--cors-origins", ""]
         argv += ["--threads-http", str(2 * options.parallel + 4)]
         if options.num_gpu >= 0:

@@ -28,6 +28,7 @@ from dimora.core.errors import (
     WorkerDied,
 )
 from dimora.engines._grammar import schema_grammar
+from dimora.engines._openvino_memory import footprint as footprint
 from dimora.engines._stops import StopFilter
 from dimora.engines._text_cuts import cut_text
 from dimora.engines.base import Cancellation, EngineSettings, ModelFiles, Offer

@@ -129,6 +129,7 @@ class Assembly:
             "fim": facts.fim,
             "metadata": header.metadata,
             "tensors": tuple((t.name, t.type, t.shape) for t in header.tensors),
+            "tensor_bytes": tuple(t.size_bytes for t in header.tensors),
             "tensor_types": facts.tensor_types,
         }
 

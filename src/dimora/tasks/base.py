@@ -79,6 +79,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     `fim` holds the fill-in-the-middle tokens (prefix, suffix, middle) or is empty.
     `template_digest` is of both, and `template_changed_at` when they were last changed under this
     name (seconds since 1970, 0 for never).
+    `tensors` are name, format and shape (fastest dimension first), `tensor_bytes` their sizes.
     `tensor_types` are the names of the tensor formats in the file (`Q4_1`, `F32`, ...).
     """
 
@@ -96,6 +97,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     licenses: tuple[str, ...] = ()
     metadata: dict[str, Any] = {}
     tensors: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
+    tensor_bytes: tuple[int, ...] = ()
     tensor_types: tuple[str, ...] = ()
     embedding: EmbeddingHabits = EmbeddingHabits()
     adapters: tuple[tuple[str, float], ...] = ()

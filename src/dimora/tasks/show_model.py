@@ -31,7 +31,9 @@ class ModelShown(Event, frozen=True, kw_only=True, tag="model_shown"):
 async def run(request: ShowModel, rooms: Rooms) -> AsyncIterator[Event]:
     """ModelShown, then Done."""
     model = rooms.models.find(request.model)
-    shown = model if request.verbose else msgspec.structs.replace(model, tensors=())
+    shown = model
+    if not request.verbose:
+        shown = msgspec.structs.replace(model, tensors=(), tensor_bytes=())
     yield ModelShown(shown=shown, modelfile=modelfile_of(model), refused_by=rooms.refusals(model))
     yield Done(warnings=request.warnings)
 

@@ -1,0 +1,98 @@
+"""How much memory OpenVINO GenAI takes for a model on CPUs, before it is loaded.
+
+It reads a GGUF into matrices of its own, and packs each again for the registers when it is first
+used; both stay. All constants were measured with `bench/footprints.py` on x86-64 with AMX.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dimora.engines._anatomy import Anatomy, Part, anatomy_of
+from dimora.tasks.advice import Footprint
+from dimora.tasks.base import Model
+from dimora.tasks.options import LoadOptions
+
+
+class _Held(NamedTuple):
+    """Bytes for each weight of a format: in a block, in the matrix that both reads and writes
+    words, in the one that only reads them. And those read to write a token."""
+
+    block: float
+    both: float
+    reading: float
+    read: float
+
+
+_FOUR_BITS = _Held(1.15, 1.75, 0.9, 0.58)
+_HELD = {
+    "Q4_0": _FOUR_BITS,
+    "Q4_1": _FOUR_BITS,
+    "Q4_K": _FOUR_BITS,
+    "Q6_K": _Held(2.6, 3.6, 1.9, 1.19),
+    "Q8_0": _Held(2.3, 2.75, 1.4, 1.1),
+    "F16": _Held(8.1, 7.5, 2.0, 2.0),
+    "F32": _Held(8.1, 7.5, 4.0, 2.0),
+}
+_EIGHT_BITS = _HELD["Q8_0"]
+_WIDE_TYPES = ("F16", "F32")
+# Keys and values are kept in 8 bits with their scales; in 16 where the weights are, too.
+_KV_BYTES_PER_VALUE = 1.2
+_KV_BYTES_PER_WIDE_VALUE = 2.0
+_KV_BLOCK_TOKENS = 32
+_STEP_TOKENS = 256
+_NUMBER_BYTES = 4
+_FEED_FORWARD_COPIES = 3.2
+_WIDTH_COPIES = 8
+# Scores of the tokens before, and the compiled steps of one block.
+_PAST_TOKEN_BYTES = 3584
+_BLOCK_BYTES = 1_700_000
+_PROCESS_BYTES = 128 * 2**20
+_WORD_BYTES = 610
+
+
+def footprint(model: Model, options: LoadOptions) -> Footprint:
+    """With every window full, and every matrix used."""
+    anatomy = anatomy_of(model)
+    kv_per_token = anatomy.kv_values_per_token * _kv_bytes_per_value(anatomy)
+    blocks = -(-options.num_ctx // _KV_BLOCK_TOKENS) + 1
+    step = _FEED_FORWARD_COPIES * anatomy.feed_forward + _WIDTH_COPIES * anatomy.width
+    compute = _STEP_TOKENS * _NUMBER_BYTES * step + _PAST_TOKEN_BYTES * options.num_ctx
+    weights, read = _weights(model, anatomy)
+    return Footprint(
+        weights_bytes=weights,
+        kv_cache_bytes=round(kv_per_token * blocks * _KV_BLOCK_TOKENS * options.parallel),
+        compute_bytes=round(compute) + _BLOCK_BYTES * anatomy.blocks,
+        overhead_bytes=_PROCESS_BYTES + _WORD_BYTES * anatomy.vocabulary,
+        read_bytes_per_token=read,
+        read_bytes_per_past_token=round(kv_per_token),
+    )
+
+
+def _kv_bytes_per_value(anatomy: Anatomy) -> float:
+    largest = max(anatomy.matrices, key=lambda part: part.parameters, default=None)
+    wide = largest is not None and largest.type in _WIDE_TYPES
+    return _KV_BYTES_PER_WIDE_VALUE if wide else _KV_BYTES_PER_VALUE
+
+
+def _weights(model: Model, anatomy: Anatomy) -> tuple[int, int]:
+    """Bytes held, and bytes read to write one token."""
+    if anatomy.reading is None:
+        # A folder of its own format: as it lies in the file, and packed.
+        return 2 * model.summary.size_bytes, model.summary.size_bytes
+    held = read = 0.0
+    for part in anatomy.matrices:
+        held += part.parameters * _held(part).block
+        read += part.parameters * _held(part).read
+    writing = anatomy.writing or anatomy.reading
+    read += writing.parameters * _held(writing).read
+    if anatomy.writing is None:
+        held += anatomy.reading.parameters * _held(anatomy.reading).both
+    else:
+        held += anatomy.reading.parameters * _held(anatomy.reading).reading
+        held += anatomy.writing.parameters * _held(anatomy.writing).block
+    return round(held), round(read)
+
+
+def _held(part: Part) -> _Held:
+    return _HELD.get(part.type, _EIGHT_BITS)
