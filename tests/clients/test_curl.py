@@ -92,3 +92,11 @@ def test_promtool_finds_nothing_to_say_about_the_metrics(curl):
         [promtool, "check", "metrics"], input=told, capture_output=True, text=True, check=False
     )
     assert (result.returncode, result.stdout + result.stderr) == (0, "")
+
+
+def test_a_model_whose_licence_nobody_accepted_is_not_pulled(curl):
+    answer = curl("/api/pull", "-d", '{"model": "llama3.2:1b"}', "-w", " %{http_code}")
+    body, _, status = answer.rpartition(" ")
+    assert status == "403"
+    error = json.loads(body)["error"]
+    assert "Llama 3.2 Community License" in error and "accepted_licences" in error

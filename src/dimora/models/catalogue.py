@@ -14,6 +14,7 @@ from dimora.models.names import Name, parse_name
 from dimora.tasks.advice import ModelType, Shape
 from dimora.tasks.base import EmbeddingHabits
 
+_OTHER_HOSTS = {"huggingface.co": "hf.co"}
 # Licences that ask nothing of who only runs a model but to keep the notice.
 OPEN_LICENSES = frozenset(
     {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-4.0", "CC0-1.0", "ISC", "MIT"}
@@ -166,7 +167,8 @@ class Catalogue:
 
     def find(self, name: Name) -> Entry | None:
         """The entry of a name or alias, in any case."""
-        return next((entry for entry, known in self._named() if known.folded == name.folded), None)
+        wanted = _folded(name)
+        return next((entry for entry, known in self._named() if _folded(known) == wanted), None)
 
     def pinned(self, name: Name) -> Entry | None:
         """The entry of a name, if it is the catalogue that says where this model is."""
@@ -179,7 +181,8 @@ class Catalogue:
         own = self.find(name)
         if own is not None:
             return own
-        family = [entry for entry, known in self._named() if known.folded[:3] == name.folded[:3]]
+        wanted = _folded(name)[:3]
+        family = [entry for entry, known in self._named() if _folded(known)[:3] == wanted]
         return family[0] if len({entry.license for entry in family}) == 1 else None
 
     def _named(self) -> Iterator[tuple[Entry, Name]]:
@@ -188,6 +191,12 @@ class Catalogue:
                 name = parse_name(text)
                 if name is not None:
                     yield entry, name
+
+
+def _folded(name: Name) -> tuple[str, str, str, str]:
+    """Equal for two ways to write a name."""
+    host, namespace, model, tag = name.folded
+    return (_OTHER_HOSTS.get(host, host), namespace, model, tag)
 
 
 def read_catalogue(text: bytes) -> tuple[Entry, ...]:

@@ -86,6 +86,12 @@ def require_name(text: str, role: str) -> Name:
     return name
 
 
+def full_name(text: str) -> str:
+    """A name as it is shown, with its tag; what is no name stays as it is."""
+    name = parse_name(without_scheme(text))
+    return name.display if name is not None else text
+
+
 def _is_valid(name: Name) -> bool:
     return (
         _HOST.fullmatch(name.host) is not None

@@ -55,7 +55,7 @@ class Pull:
             await asyncio.to_thread(self._verify, layer)
         entry = self._store.catalogue.find(wanted.name)
         if entry is not None:
-            _check_pinned(brought, entry)
+            check_pinned(brought, entry)
             brought = await asyncio.to_thread(self._with_notice, brought, entry)
         yield Progress(status="writing manifest")
         await asyncio.to_thread(self._store.commit, wanted.name, brought)
@@ -105,7 +105,7 @@ def _not_found(hint: str) -> NotFound:
     )
 
 
-def _check_pinned(brought: Brought, entry: Entry) -> None:
+def check_pinned(brought: Brought, entry: Entry) -> None:
     """Raises SourceFailed when the catalogue knows the model's file, and this is another."""
     pinned = entry.place.sha256 if isinstance(entry.place, HubFile) else ""
     if pinned and all(layer.digest != f"sha256:{pinned}" for layer in brought.layers):

@@ -28,6 +28,7 @@ from dimora.models.writing import ModelWriter
 from dimora.storage.blobs import GRACE_SECONDS, BlobStore, hash_file
 from dimora.storage.disk import disk_errors, make_private_directory
 from dimora.storage.locks import held
+from dimora.tasks.advice import Advice, Terms
 from dimora.tasks.base import Model, ModelSummary, StoredBlob, ToolchainState
 from dimora.tasks.card import Card, Difference
 from dimora.tasks.recipe import Recipe
@@ -320,6 +321,24 @@ class ModelStore:
         async with contextlib.aclosing(Push(self).run(name, insecure=insecure)) as steps:
             async for progress in steps:
                 yield progress
+
+    def advice(self) -> list[Advice]:
+        """What the catalogue says of every model it knows."""
+        from dimora.models.advising import advice_of
+
+        return advice_of(self)
+
+    def terms_of(self, name: str) -> Terms | None:
+        """The licence of a model or of its family, as the catalogue knows it."""
+        from dimora.models.advising import terms_of
+
+        return terms_of(self, name)
+
+    def advised(self, name: str) -> Model | None:
+        """A model of the catalogue to plan with, made of its shape; it cannot be loaded."""
+        from dimora.models.advising import advised_model
+
+        return advised_model(self, name)
 
     def commit(self, target: Name, brought: Brought) -> None:
         """Write the manifest of a pulled model, once all its blobs are here.

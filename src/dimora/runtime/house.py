@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
+import msgspec
+
 from dimora import engines, tasks
 from dimora.core.errors import BadRequest, DimoraError, Forbidden, NotFound
 from dimora.core.settings import Settings
@@ -26,16 +28,20 @@ from dimora.core.types import (
 )
 from dimora.engines.base import ModelFiles
 from dimora.governance import policy
+from dimora.governance.acceptances import Acceptances
 from dimora.governance.audit import Audit
 from dimora.governance.identities import Identities
 from dimora.ledger.ledger import Ledger
 from dimora.models.access import access_of
-from dimora.models.names import is_file_name
+from dimora.models.names import full_name, is_file_name
 from dimora.models.scoring import read_scoring_text
 from dimora.models.store import ModelStore
+from dimora.runtime.bandwidth import bandwidth
 from dimora.runtime.lending import Lending, LentReservation
 from dimora.runtime.planning import Planner
 from dimora.runtime.processor import processor_name
+from dimora.runtime.speeds import Speeds, expect
+from dimora.tasks.advice import Acceptance, Advice, Forecast, Speed, Terms
 from dimora.tasks.base import Model, ModelSummary, Running, StoredBlob, ToolchainState
 from dimora.tasks.card import Card, Difference
 from dimora.tasks.options import Options
@@ -60,6 +66,8 @@ class House:
         self.audit = Audit(settings.audit_path)
         self.lending = Lending(settings, self.ledger, self._files_of)
         self.planner = Planner(settings, engines.SHELF, self.lending.engine_settings)
+        self.acceptances = Acceptances(settings.acceptances_path, settings.accepted_licences)
+        self.speeds = Speeds(settings.home / "cache")
         self._identities = Identities(settings)
 
     async def start(self) -> None:
@@ -74,6 +82,8 @@ class House:
     async def close(self) -> None:
         """End all workers; safe to call twice."""
         await self.lending.close()
+        await asyncio.to_thread(self.speeds.save)
+        self.acceptances.close()
         self.audit.close()
 
     def admit(self, credential: str | None, *, peer_is_loopback: bool) -> Principal:
@@ -155,6 +165,8 @@ class _Visit:
     def note(self, event: Event) -> None:
         if isinstance(event, Done):
             self._usage = event.usage
+            if self.rooms and self.rooms.reserved:
+                self._house.speeds.note(*self.rooms.reserved, event.usage)
             self.end("done")
         elif self._first is None and not isinstance(event, Queued):
             self._first = time.monotonic() - self._started
@@ -189,6 +201,7 @@ class RoomsFor:
         self.content = content
         self.models = ModelsFor(house, self)
         self.found = ""
+        self.reserved: tuple[str, str] | None = None
         self._house = house
 
     def reserve(
@@ -196,6 +209,7 @@ class RoomsFor:
     ) -> LentReservation:
         house = self._house
         plan = house.planner.plan(model, options)
+        self.reserved = (model.load_key, plan.engine)
         return house.lending.reserve(
             model, plan, workspace=self.principal.workspace, keep_alive=keep_alive, batch=batch
         )
@@ -209,6 +223,26 @@ class RoomsFor:
     def processor(self) -> str:
         return processor_name()
 
+    def forecast(self, model: Model, options: Options, *, parallel: int = 0) -> Forecast:
+        house = self._house
+        plan = house.planner.plan(model, options, parallel=parallel)
+        free, usable = house.lending.memory()
+        return Forecast(
+            engine=plan.engine,
+            engine_reason=plan.reason,
+            num_ctx=plan.options.num_ctx,
+            parallel=plan.options.parallel,
+            footprint=house.planner.footprint(model, plan.engine, plan.options),
+            free_bytes=free,
+            usable_bytes=usable,
+        )
+
+    async def speed(self, model: Model, forecast: Forecast) -> Speed:
+        house = self._house
+        found = await asyncio.to_thread(bandwidth, house.settings.home / "cache")
+        seen = house.speeds.seen(model.load_key, forecast.engine)
+        return expect(forecast.footprint, forecast.num_ctx, found, seen)
+
     def refusals(self, model: Model) -> dict[str, str]:
         return self._house.planner.refusals(model)
 
@@ -221,6 +255,7 @@ class ModelsFor:
 
     def __init__(self, house: House, rooms: RoomsFor) -> None:
         self._store = house.models
+        self._acceptances = house.acceptances
         self._rooms = rooms
 
     def all(self) -> list[ModelSummary]:
@@ -234,9 +269,39 @@ class ModelsFor:
         self._rooms.found = model.name
         return model
 
-    async def pull(self, name: str, *, insecure: bool = False) -> AsyncGenerator[Progress, None]:
+    def catalogue(self) -> list[Advice]:
+        return [
+            msgspec.structs.replace(one, accepted=one.accepted or self._covers(one.license))
+            for one in self._store.advice()
+        ]
+
+    def terms_of(self, name: str) -> Terms | None:
+        terms = self._store.terms_of(name)
+        if terms is None or terms.accepted:
+            return terms
+        return msgspec.structs.replace(terms, accepted=self._covers(terms.license))
+
+    def advised(self, name: str) -> Model | None:
+        return self._store.advised(name)
+
+    def acceptances(self, name: str) -> list[Acceptance]:
+        return self._acceptances.of_model(full_name(name))
+
+    def _covers(self, license_name: str) -> bool:
+        return self._acceptances.covers(license_name)
+
+    def _require_licence(self, name: str, *, accepts: bool) -> None:
+        terms = self._store.terms_of(name)
+        if terms is not None:
+            principal = self._rooms.principal
+            self._acceptances.require(principal, full_name(name), terms, accepts=accepts)
+
+    async def pull(
+        self, name: str, *, insecure: bool = False, accepts_licence: bool = False
+    ) -> AsyncGenerator[Progress, None]:
         if is_file_name(name) and self._rooms.principal.proof != "terminal":
             raise NotFound("pull model manifest: file does not exist", code="model_not_found")
+        await asyncio.to_thread(self._require_licence, name, accepts=accepts_licence)
         steps = self._store.pull(name, insecure=insecure)
         async with aclosing(steps):
             async for progress in steps:
@@ -256,6 +321,10 @@ class ModelsFor:
     async def create(
         self, name: str, recipe: Recipe, warnings: list[str]
     ) -> AsyncGenerator[Progress, None]:
+        for wanted in (recipe.source, recipe.draft):
+            # What is not here is pulled on the way.
+            if wanted and self._store.locate(wanted) is None:
+                await asyncio.to_thread(self._require_licence, wanted, accepts=False)
         steps = self._store.create(name, recipe, warnings)
         async with aclosing(steps):
             async for progress in steps:

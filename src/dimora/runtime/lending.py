@@ -264,6 +264,11 @@ class Lending:
 
     # Memory and places.
 
+    def memory(self) -> tuple[int, int]:
+        """Bytes that are free now, and those all models together may take."""
+        used = sum(seat.memory_bytes for seat in self._scheduler.seats.values() if seat.in_memory)
+        return psutil.virtual_memory().available, self._memory_limit(used)
+
     def _memory_limit(self, used: int) -> int:
         if self._settings.memory_limit_bytes:
             return self._settings.memory_limit_bytes

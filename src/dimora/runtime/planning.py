@@ -8,14 +8,16 @@ from dimora.core.settings import Settings
 from dimora.core.shelf import Shelf
 from dimora.engines.base import EngineSettings
 from dimora.runtime.engine_choice import Choice, choose_engine, refusals
-from dimora.runtime.estimate import estimate_bytes
 from dimora.runtime.scheduler import Plan
+from dimora.tasks.advice import Footprint
 from dimora.tasks.base import Model
 from dimora.tasks.options import DEFAULTS, LOAD_FIELDS, LoadOptions, Options
 
 _DEFAULT_CONTEXT = 4096
 _DEFAULT_PARALLEL = 4
 _SMALLEST_CONTEXT = 4
+# Different ways of loading whose memory is remembered.
+_FOOTPRINTS = 256
 
 
 class Planner:
@@ -29,11 +31,32 @@ class Planner:
         self._engines = engines
         self._engine_settings = engine_settings
         self._choices: dict[tuple[str, ...], Choice] = {}
+        self._footprints: dict[tuple[str, str, LoadOptions], Footprint] = {}
 
-    def plan(self, model: Model, options: Options) -> Plan:
-        """Raises UnsupportedFeature when no engine, or not the pinned one, can load the model."""
+    def plan(self, model: Model, options: Options, *, parallel: int = 0) -> Plan:
+        """`parallel` 0 is for as many answers at a time as the settings say.
+
+        Raises UnsupportedFeature when no engine, or not the pinned one, can load the model.
+        """
         choice = self._choose(model, options)
-        return _plan(model, options, choice, self._settings)
+        load = _load_options(model, options, self._settings, parallel)
+        insisted = frozenset(name for name in LOAD_FIELDS if getattr(options, name) is not None)
+        return Plan(
+            engine=choice.engine,
+            reason=choice.reason,
+            options=load,
+            insisted=insisted,
+            estimate_bytes=self.footprint(model, choice.engine, load).needed_bytes,
+        )
+
+    def footprint(self, model: Model, engine: str, options: LoadOptions) -> Footprint:
+        """The memory the model takes with this engine and these options."""
+        key = (model.load_key, engine, options)
+        if key not in self._footprints:
+            if len(self._footprints) >= _FOOTPRINTS:
+                self._footprints.clear()
+            self._footprints[key] = self._engines.load(engine).footprint(model, options)
+        return self._footprints[key]
 
     def refusals(self, model: Model) -> dict[str, str]:
         """Why each engine that cannot load this model cannot, by name."""
@@ -54,25 +77,17 @@ class Planner:
         return self._choices[key]
 
 
-def _plan(model: Model, options: Options, choice: Choice, settings: Settings) -> Plan:
+def _load_options(model: Model, options: Options, settings: Settings, parallel: int) -> LoadOptions:
     full = options.over(DEFAULTS)
-    load = LoadOptions(
+    return LoadOptions(
         num_ctx=_window(model, options.num_ctx or settings.context_length or _DEFAULT_CONTEXT),
-        parallel=settings.num_parallel or _DEFAULT_PARALLEL,
+        parallel=parallel or settings.num_parallel or _DEFAULT_PARALLEL,
         num_batch=full.num_batch or 128,
         num_gpu=-1 if full.num_gpu is None else full.num_gpu,
         main_gpu=full.main_gpu,
         use_mmap=full.use_mmap,
         num_thread=full.num_thread or 0,
         draft_num_predict=full.draft_num_predict or 0,
-    )
-    insisted = frozenset(name for name in LOAD_FIELDS if getattr(options, name) is not None)
-    return Plan(
-        engine=choice.engine,
-        reason=choice.reason,
-        options=load,
-        insisted=insisted,
-        estimate_bytes=estimate_bytes(model, load),
     )
 
 

@@ -96,31 +96,44 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
 
     `weights_bytes` as the engine holds them, `kv_cache_bytes` for all parallel answers,
     `compute_bytes` for intermediate results, `overhead_bytes` for process, libraries and words.
-    `later_bytes` may come on top when much has been asked. `read_bytes_per_token` is what has to
-    be read to write one token, and `read_bytes_per_past_token` for each token before it.
+    `spare_bytes` of these are pages of the file that are not looked at again, which the system
+    takes back when it needs them. `later_bytes` may come on top when much has been asked.
+    `read_bytes_per_token` is what has to be read to write one token, `read_bytes_per_past_token`
+    for each token before it; the token goes through `blocks`.
     """
 
     weights_bytes: int
     kv_cache_bytes: int
     compute_bytes: int
     overhead_bytes: int
+    spare_bytes: int = 0
     later_bytes: int = 0
     read_bytes_per_token: int = 0
     read_bytes_per_past_token: int = 0
+    blocks: int = 0
     notes: tuple[str, ...] = ()
 
     @property
     def total_bytes(self) -> int:
+        """What is in memory after the first answers."""
         return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.overhead_bytes
+
+    @property
+    def needed_bytes(self) -> int:
+        """What there must be room for."""
+        return self.total_bytes - self.spare_bytes
 
 
 class Speed(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens per second one answer is written with: between `low` and `high` by the bandwidth
-    of the memory. `measured` and `measured_prompt` are what this machine did last, 0 if never."""
+    of the memory, at the end of a full window between the other two. `measured` and
+    `measured_prompt` are what this machine did last, 0 if never."""
 
     bandwidth_bytes_per_second: float
     low: float
     high: float
+    low_when_full: float
+    high_when_full: float
     measured: float = 0.0
     measured_prompt: float = 0.0
 
@@ -142,7 +155,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fits(self) -> bool:
-        return self.footprint.total_bytes <= self.usable_bytes
+        return self.footprint.needed_bytes <= self.usable_bytes
 
 
 def size_class(parameters: int) -> SizeClass:

@@ -12,6 +12,7 @@ import msgspec
 
 from dimora.core.types import Event, Message, Principal, Progress, Queued
 from dimora.prompts.prompt import Prompt
+from dimora.tasks.advice import Acceptance, Advice, Forecast, Speed, Terms
 from dimora.tasks.card import Card, Difference
 from dimora.tasks.options import LoadOptions, Options, Sampling
 from dimora.tasks.recipe import Recipe
@@ -166,8 +167,25 @@ class Models(Protocol):
     def find(self, name: str) -> Model:
         """Raises NotFound, or InvalidModel when the file is broken."""
 
-    def pull(self, name: str, *, insecure: bool = False) -> AsyncGenerator[Progress, None]:
-        """Fetch a model into the store; atomic, resumes what an earlier pull left."""
+    def pull(
+        self, name: str, *, insecure: bool = False, accepts_licence: bool = False
+    ) -> AsyncGenerator[Progress, None]:
+        """Fetch a model into the store; atomic, resumes what an earlier pull left.
+
+        Raises Forbidden when its licence has to be accepted and nobody has.
+        """
+
+    def catalogue(self) -> list[Advice]:
+        """The models that are known of, wherever they are; without memory and fit."""
+
+    def terms_of(self, name: str) -> Terms | None:
+        """The licence the catalogue names for a model, if it knows its family."""
+
+    def advised(self, name: str) -> Model | None:
+        """A model of the catalogue as far as its shape goes, to be planned with, never loaded."""
+
+    def acceptances(self, name: str) -> list[Acceptance]:
+        """Who accepted the licence of the model of this name."""
 
     def push(self, name: str, *, insecure: bool = False) -> AsyncGenerator[Progress, None]:
         """Send a model to its name's registry. Raises NotFound, NotAuthenticated, Forbidden."""
@@ -342,6 +360,16 @@ class Rooms(Protocol):
 
     def processor(self) -> str:
         """What this machine computes with, in words."""
+
+    def forecast(self, model: Model, options: Options, *, parallel: int = 0) -> Forecast:
+        """How the model would be loaded with these options, and what that takes.
+
+        `parallel` 0 means as many answers at a time as the settings say.
+        Raises UnsupportedFeature when no engine, or not the pinned one, can load it.
+        """
+
+    async def speed(self, model: Model, forecast: Forecast) -> Speed:
+        """How fast it would write; measures the memory of this machine the first time."""
 
     def refusals(self, model: Model) -> dict[str, str]:
         """Why each engine that cannot load this model cannot, by the engine's name."""

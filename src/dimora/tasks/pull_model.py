@@ -13,16 +13,22 @@ RIGHT: Right = "manage"
 
 
 class PullModel(Request, frozen=True, kw_only=True, tag="pull_model"):
-    """Answers with Progress events; their status words are Ollama's."""
+    """Answers with Progress events; their status words are Ollama's.
+
+    With `accepts_licence` the caller agrees to the licence the catalogue names for the model.
+    """
 
     insecure: bool = False
+    accepts_licence: bool = False
 
 
 async def run(request: PullModel, rooms: Rooms) -> AsyncIterator[Event]:
     """Progress events, then Done."""
     if not request.model:
         raise BadRequest("model is required", param="model")
-    steps = rooms.models.pull(request.model, insecure=request.insecure)
+    steps = rooms.models.pull(
+        request.model, insecure=request.insecure, accepts_licence=request.accepts_licence
+    )
     async with aclosing(steps):
         async for progress in steps:
             yield progress

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import msgspec
 
 from dimora.core.types import Done, Event, Request
+from dimora.tasks.advice import Acceptance
 from dimora.tasks.base import Model, Right, Rooms
 from dimora.tasks.modelfile import Modelfile, is_version, is_writable, write_modelfile
 from dimora.tasks.options import Options
@@ -21,11 +22,13 @@ class ShowModel(Request, frozen=True, kw_only=True, tag="show_model"):
 
 
 class ModelShown(Event, frozen=True, kw_only=True, tag="model_shown"):
-    """`modelfile` is a Modelfile that makes this model again from its own name."""
+    """`modelfile` is a Modelfile that makes this model again from its own name. `acceptances` say
+    who agreed to its licence."""
 
     shown: Model
     modelfile: str
     refused_by: dict[str, str] = {}
+    acceptances: tuple[Acceptance, ...] = ()
 
 
 async def run(request: ShowModel, rooms: Rooms) -> AsyncIterator[Event]:
@@ -34,7 +37,12 @@ async def run(request: ShowModel, rooms: Rooms) -> AsyncIterator[Event]:
     shown = model
     if not request.verbose:
         shown = msgspec.structs.replace(model, tensors=(), tensor_bytes=())
-    yield ModelShown(shown=shown, modelfile=modelfile_of(model), refused_by=rooms.refusals(model))
+    yield ModelShown(
+        shown=shown,
+        modelfile=modelfile_of(model),
+        refused_by=rooms.refusals(model),
+        acceptances=tuple(rooms.models.acceptances(model.name)),
+    )
     yield Done(warnings=request.warnings)
 
 

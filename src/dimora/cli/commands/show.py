@@ -13,6 +13,11 @@ from dimora.tasks.base import EmbeddingHabits, Model
 from dimora.tasks.show_model import ModelShown, ShowModel
 
 _LICENSE_LINES = 2
+_WAYS = {
+    "asked": "for this model",
+    "setting": "in the settings",
+    "earlier": "for another model before",
+}
 
 
 @click.command()
@@ -40,12 +45,20 @@ def part_of(shown: ModelShown, part: str) -> str:
     """One part, as `/show` and the flags name them."""
     model = shown.shown
     return {
-        "license": "\n\n".join(model.licenses),
+        "license": "\n\n".join([*model.licenses, *acceptance_lines(shown)]),
         "modelfile": shown.modelfile.rstrip(),
         "parameters": "\n".join(" ".join(row) for row in parameter_rows(model)),
         "template": model.chat_template or model.template,
         "system": model.system,
     }[part]
+
+
+def acceptance_lines(shown: ModelShown) -> list[str]:
+    """Who agreed to the licence, and when; empty where nobody had to."""
+    return [
+        f"{one.license}: accepted by {one.user} on {one.time} ({_WAYS.get(one.by, one.by)})"
+        for one in shown.acceptances
+    ]
 
 
 def parameter_rows(model: Model) -> list[tuple[str, str]]:
@@ -78,7 +91,8 @@ def page(shown: ModelShown, *, verbose: bool) -> str:
         "Made from another form": card_rows(model.card) if model.card else [],
         "Engines that refuse it": sorted(shown.refused_by.items()),
         "License": [
-            (line, "") for text in model.licenses for line in text.splitlines()[:_LICENSE_LINES]
+            *((x, "") for text in model.licenses for x in text.splitlines()[:_LICENSE_LINES]),
+            *((line, "") for line in acceptance_lines(shown)),
         ],
     }
     if verbose:
