@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import msgspec
 import pytest
@@ -54,7 +55,7 @@ BODIES = {
 
 
 def decode(route, body: bytes):
-    path = {"model": "m"} if "{" in route.path else {}
+    path = dict.fromkeys(re.findall(r"{(\w+)(?::path)?}", route.path), "m")
     return route.decode(Incoming(method=route.methods[0], body=body, path=path, version="1.2.3"))
 
 

@@ -4,12 +4,18 @@ A dialect is a module (or a folder, once it outgrew a file) with
 
     ROUTES: tuple[Route, ...]
     def error(error: DimoraError) -> bytes          the JSON body of an error
+
+It may also have
+
+    HEADERS: tuple[tuple[str, str], ...]            on every answer to a path of this language
+    CHALLENGE: str                                  how a caller without a key is told to prove who
+                                                    they are; `Bearer` where nothing is said
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -20,7 +26,7 @@ from dimora.core.types import Event, Request
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     """An HTTP request as a dialect sees it; `path` holds the values of `{name}` in the route.
 
-    `length_bytes` is how long the body is announced to be, None where it is not.
+    `headers` are those the route names, in small letters.
     """
 
     method: str
@@ -29,7 +35,6 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     query: Mapping[str, str] = {}
     headers: Mapping[str, str] = {}
     version: str = ""
-    length_bytes: int | None = None
 
 
 class Answer(Protocol):
@@ -51,12 +56,28 @@ class Answer(Protocol):
         """The whole body, folded from all events, when not streaming."""
 
 
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """How an answer begins. With `length_bytes` the body has exactly that many bytes."""
+
+    status: int = 200
+    media_type: str = ""
+    length_bytes: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@runtime_checkable
+class Opens(Protocol):
+    """An Answer whose status and headers depend on what is found."""
+
+    def opening(self, first: Event) -> Opening:
+        """Of the first event of the answer."""
+
+
 class Asked(msgspec.Struct, frozen=True):
-    """The house is asked something. `status` of a whole answer may depend on its events."""
+    """The house is asked something."""
 
     request: Request
     answer: Answer
-    status: int | Callable[[Sequence[Event]], int] = 200
 
 
 class Fixed(msgspec.Struct, frozen=True):
@@ -71,10 +92,12 @@ class Route(msgspec.Struct, frozen=True):
     """One line of a dialect's table; `path` may hold `{name}` or `{name:path}`.
 
     `uploads`: the body may be of any size. It is not there when `decode` is called, but handed to
-    the task as its content, piece by piece.
+    the task as its content, piece by piece. `headers` are those of the request that `decode` wants
+    to see, in small letters.
     """
 
     methods: tuple[str, ...]
     path: str
     decode: Callable[[Incoming], Asked | Fixed]
     uploads: bool = False
+    headers: tuple[str, ...] = ()

@@ -34,6 +34,7 @@ from dimora.tasks.card import Card, Difference
 from dimora.tasks.recipe import Recipe
 
 if TYPE_CHECKING:
+    from dimora.models.sharing import Sharing
     from dimora.models.sources.base import Brought
 
 _PLACE = "the model store"
@@ -259,6 +260,12 @@ class ModelStore:
             manifest = self.manifests.read(there).manifest
             others = tuple(known for known in manifest.layers if known.kind != "card")
             self.manifests.write(there, msgspec.structs.replace(manifest, layers=(*others, layer)))
+
+    def sharing(self) -> Sharing:
+        """What neighbours may read."""
+        from dimora.models.sharing import Sharing
+
+        return Sharing(self.manifests, self.blobs)
 
     def import_file(self, path: Path, name: str) -> None:
         """Take a GGUF file into the store under `name`; the file itself stays where it is.

@@ -42,7 +42,15 @@ from dimora.runtime.planning import Planner
 from dimora.runtime.processor import processor_name
 from dimora.runtime.speeds import Speeds, expect
 from dimora.tasks.advice import Acceptance, Advice, Forecast, Speed, Terms
-from dimora.tasks.base import Model, ModelSummary, Running, StoredBlob, ToolchainState
+from dimora.tasks.base import (
+    ManifestFile,
+    Model,
+    ModelSummary,
+    OpenBlob,
+    Running,
+    StoredBlob,
+    ToolchainState,
+)
 from dimora.tasks.card import Card, Difference
 from dimora.tasks.options import Options
 from dimora.tasks.recipe import Recipe
@@ -343,6 +351,17 @@ class ModelsFor:
 
     async def keep_card(self, name: str, card: Card) -> None:
         await asyncio.to_thread(self._store.keep_card, name, card)
+
+    def tags(self, repository: str) -> list[str]:
+        return self._store.sharing().tags(repository)
+
+    def read_manifest(self, repository: str, reference: str) -> ManifestFile:
+        found = self._store.sharing().manifest(repository, reference)
+        self._rooms.found = found.name
+        return found
+
+    def open_blob(self, repository: str, digest: str) -> OpenBlob:
+        return self._store.sharing().blob(repository, digest)
 
     def toolchain(self) -> ToolchainState:
         return self._store.toolchain()

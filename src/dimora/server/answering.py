@@ -13,13 +13,14 @@ import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from pathlib import PurePath
 from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope, Send
 
 from dimora.core.errors import Cancelled, DimoraError, InternalError, Overloaded
 from dimora.core.settings import Settings
 from dimora.core.types import Done, Event, Principal, Queued, Request
-from dimora.dialects.base import Answer, Asked, Fixed, Incoming, Route
+from dimora.dialects.base import Answer, Asked, Fixed, Incoming, Opening, Opens, Route
 from dimora.tasks.embed import EmbedDone
 
 # Who waits in the queue longer than this is told their place, if the answer is a stream.
@@ -73,13 +74,15 @@ async def send_whole(scope: Scope, send: Send, status: int, body: bytes, headers
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
-async def send_error(scope: Scope, send: Send, error: DimoraError, body: bytes) -> None:
+async def send_error(
+    scope: Scope, send: Send, error: DimoraError, body: bytes, challenge: str = "Bearer"
+) -> None:
     """An error before the first byte, with what the caller can do about it in headers."""
     headers = plain_headers("application/json; charset=utf-8", body)
     if error.retry_after_seconds is not None:
         headers.append((b"retry-after", str(error.retry_after_seconds).encode()))
     if error.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
+        headers.append((b"www-authenticate", challenge.encode()))
     if error.hint:
         headers.append((b"x-dimora-hint", header_text(error.hint)))
     await send_whole(scope, send, error.status, body, headers)
@@ -87,8 +90,11 @@ async def send_error(scope: Scope, send: Send, error: DimoraError, body: bytes) 
 
 def header_text(text: str) -> bytes:
     """Words of anyone, made fit for a header: ASCII, printable, not too long."""
-    safe = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
-    return safe[:_HEADER_CHARACTERS].encode()
+    return _printable(text)[:_HEADER_CHARACTERS].encode()
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
 
 
 def warning_headers(warnings: Sequence[str]) -> Headers:
@@ -145,16 +151,10 @@ class Endpoint:
             method=scope["method"],
             body=body,
             path=scope.get("path_params", {}),
+            query=dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"))),
+            headers=_wanted_headers(scope["headers"], self._route.headers),
             version=self._house.settings.ollama_version,
-            length_bytes=_announced_bytes(scope["headers"]),
         )
-
-
-def _announced_bytes(headers: Headers) -> int | None:
-    for name, value in headers:
-        if name == b"content-length" and value.isdigit():
-            return int(value)
-    return None
 
 
 class Upload:
@@ -187,6 +187,17 @@ class Upload:
         return await self._receive()
 
 
+def _wanted_headers(headers: Headers, names: tuple[str, ...]) -> dict[str, str]:
+    """Those of these names; one that came twice is joined, as HTTP has it."""
+    found: dict[str, str] = {}
+    for key, value in headers:
+        name = key.decode("latin-1")
+        if name in names:
+            text = value.decode("latin-1").strip()
+            found[name] = f"{found[name]}, {text}" if name in found else text
+    return found
+
+
 async def read_body(receive: Receive) -> bytes | None:
     """The whole body; None when the caller left before its end."""
     pieces = []
@@ -216,6 +227,8 @@ class Answering:
         self._events = events
         self._opening = asyncio.Lock()
         self._open = False
+        # Whether the caller was promised a length, so that an early end has to show.
+        self._promised = False
         self._place: Queued | None = None
         self._stopping = False
 
@@ -255,13 +268,13 @@ class Answering:
         events = [e async for e in self._events if not isinstance(e, Queued)]
         done = _last(events)
         body = self._answer.whole(events)
-        headers = plain_headers(self._answer.media_type, body) + warning_headers(done.warnings)
+        opening = self._opening_of(events[0])
+        headers = plain_headers(opening.media_type or self._answer.media_type, body)
+        headers += _more_headers(opening) + warning_headers(done.warnings)
         if done.usage.truncated or (isinstance(done, EmbedDone) and done.truncated_texts):
             headers.append((b"x-dimora-truncated", b"true"))
         self._open = True
-        status = self._asked.status
-        status = status if isinstance(status, int) else status(events)
-        await send_whole(self._scope, self._send, status, body, headers)
+        await send_whole(self._scope, self._send, opening.status, body, headers)
 
     async def _stream(self) -> None:
         loop = asyncio.get_running_loop()
@@ -281,7 +294,7 @@ class Answering:
                 else:
                     self._place = None
                     timer.cancel()
-                await self._write(self._answer.frame(event))
+                await self._write(event)
         finally:
             timer.cancel()
             for task in telling:
@@ -293,38 +306,49 @@ class Answering:
     async def _tell_place(self) -> None:
         """Begin the response early, for a caller who waits in the queue."""
         if self._place is not None and not self._open:
-            await self._write(self._answer.frame(self._place))
+            await self._write(self._place)
 
-    async def _write(self, frame: bytes) -> None:
+    async def _write(self, event: Event) -> None:
+        frame = self._answer.frame(event)
         # The lock keeps the response's start before everything else.
         async with self._opening:
             if not self._open:
                 self._open = True
-                await self._send(
-                    {
-                        "type": "http.response.start",
-                        "status": self._asked.status,
-                        "headers": self._stream_headers(),
-                    }
-                )
-            if frame:
+                await self._begin(self._opening_of(event))
+            if frame and self._scope["method"] != "HEAD":
                 await self._send({"type": "http.response.body", "body": frame, "more_body": True})
 
-    def _stream_headers(self) -> Headers:
-        return [
-            (b"content-type", self._answer.media_type.encode()),
+    async def _begin(self, opening: Opening) -> None:
+        headers = [
+            (b"content-type", (opening.media_type or self._answer.media_type).encode()),
             (b"cache-control", b"no-store"),
             (b"x-accel-buffering", b"no"),
+            *_more_headers(opening),
             *warning_headers(self._asked.request.warnings),
         ]
+        if opening.length_bytes is not None:
+            self._promised = True
+            headers.append((b"content-length", str(opening.length_bytes).encode()))
+        await self._send(
+            {"type": "http.response.start", "status": opening.status, "headers": headers}
+        )
+
+    def _opening_of(self, first: Event) -> Opening:
+        if isinstance(self._answer, Opens):
+            return self._answer.opening(first)
+        return Opening()
 
     async def _fail(self, error: DimoraError) -> None:
         if not self._open:
             self._open = True
             await send_error(self._scope, self._send, error, self._answer.refusal(error))
-        elif self._answer.streaming:
+        elif self._answer.streaming and not self._promised:
             body = self._answer.failure(error)
             await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _more_headers(opening: Opening) -> Headers:
+    return [(name.encode(), _printable(value).encode()) for name, value in opening.headers]
 
 
 def _last(events: Sequence[Event]) -> Done:

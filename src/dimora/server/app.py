@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dimora import __version__, dialects
 from dimora.core.errors import DimoraError
 from dimora.core.settings import Settings
-from dimora.server.answering import Endpoint, ErrorBody, House, plain_headers, send_whole
-from dimora.server.gate import Gate
+from dimora.server.answering import Endpoint, House, plain_headers, send_whole
+from dimora.server.gate import Gate, Language
 
 __all__ = ["House", "build_app"]
 
@@ -52,7 +52,7 @@ def build_app(house: House, settings: Settings) -> ASGIApp:
     def takes_uploads(path: str) -> bool:
         return any(pattern.match(path) for pattern in uploads)
 
-    return Gate(router, house, settings, ErrorForms(shelf).of, takes_uploads=takes_uploads)
+    return Gate(router, house, settings, Languages(shelf).of, takes_uploads=takes_uploads)
 
 
 _READ = ("GET", "HEAD")
@@ -99,19 +99,24 @@ async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close", "code": 1000})
 
 
-class ErrorForms:
-    """Finds the language of a path, for errors that come before any route."""
+class Languages:
+    """Finds the language of a path, for what is said before any route."""
 
     def __init__(self, shelf: dict[str, Any]) -> None:
-        self._of_path: dict[str, ErrorBody] = {}
-        self._of_segment: dict[str, ErrorBody] = {}
+        self._of_path: dict[str, Language] = {}
+        self._of_segment: dict[str, Language] = {}
         for dialect in shelf.values():
+            language = Language(
+                error=dialect.error,
+                headers=tuple((n.encode(), v.encode()) for n, v in getattr(dialect, "HEADERS", ())),
+                challenge=getattr(dialect, "CHALLENGE", "Bearer"),
+            )
             for line in dialect.ROUTES:
-                self._of_path[line.path] = dialect.error
-                self._of_segment.setdefault(_first_segment(line.path), dialect.error)
+                self._of_path[line.path] = language
+                self._of_segment.setdefault(_first_segment(line.path), language)
 
-    def of(self, path: str) -> ErrorBody:
-        return self._of_path.get(path) or self._of_segment.get(_first_segment(path)) or _plain_error
+    def of(self, path: str) -> Language:
+        return self._of_path.get(path) or self._of_segment.get(_first_segment(path)) or _PLAIN
 
 
 def _first_segment(path: str) -> str:
@@ -120,3 +125,6 @@ def _first_segment(path: str) -> str:
 
 def _plain_error(error: DimoraError) -> bytes:
     return msgspec.json.encode({"error": error.message})
+
+
+_PLAIN = Language(error=_plain_error)

@@ -6,10 +6,12 @@ Pure ASGI. What passes has `scope[PRINCIPAL]`, except for greetings, which are n
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import contextlib
 import math
 from collections.abc import Callable, MutableMapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -35,8 +37,16 @@ class BodyTooLarge(DimoraError):
     code = "body_too_large"
 
 
+class Language(NamedTuple):
+    """How a path is spoken to before any route is asked: errors, headers, who-are-you."""
+
+    error: ErrorBody
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    challenge: str = "Bearer"
+
+
 class Gate:
-    """`error_body_of` gives the form of errors that the language of a path has.
+    """`language_of` gives the language of a path.
 
     A path that `takes_uploads` has no limit of size: its body is never all in memory.
     """
@@ -46,13 +56,13 @@ class Gate:
         app: ASGIApp,
         house: House,
         settings: Settings,
-        error_body_of: Callable[[str], ErrorBody],
+        language_of: Callable[[str], Language],
         hosts: AllowedHosts | None = None,
         takes_uploads: Callable[[str], bool] = lambda path: False,
     ) -> None:
         self._app = app
         self._house = house
-        self._error_body_of = error_body_of
+        self._language_of = language_of
         self._hosts = hosts or AllowedHosts.of(settings)
         self._origins = AllowedOrigins(settings.origins)
         self._has_keys = bool(settings.api_keys)
@@ -77,7 +87,8 @@ class Gate:
         if scope["method"] == "OPTIONS":
             await _send_bare(send, 204, preflight_headers() if origins else [])
             return
-        await self._pass(scope, receive, send)
+        language = self._language_of(scope["path"])
+        await self._pass(scope, receive, _with_headers(send, [*language.headers]), language)
 
     def _host_is_ours(self, hosts: list[str], http_version: str) -> bool:
         """Exactly one Host, and ours; HTTP/1.0 knows none, and no browser speaks it."""
@@ -85,7 +96,7 @@ class Gate:
             return http_version == "1.0"
         return len(hosts) == 1 and self._hosts.allow(hosts[0])
 
-    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass(self, scope: Scope, receive: Receive, send: Send, language: Language) -> None:
         begun = _Begun(send)
         unlimited = self._takes_uploads(scope["path"])
         limit = _BodyLimit(receive, math.inf if unlimited else self._max_body_bytes)
@@ -99,7 +110,7 @@ class Gate:
             if isinstance(error, BodyTooLarge) and not _values(scope["headers"], b"expect"):
                 await limit.drain()
             if not begun.has:
-                await send_error(scope, send, error, self._error_body_of(scope["path"])(error))
+                await send_error(scope, send, error, language.error(error), language.challenge)
 
     def _admit(self, scope: Scope) -> Any:
         client = scope.get("client")
@@ -110,12 +121,26 @@ class Gate:
 
 
 def read_credential(headers: Headers) -> str | None:
-    """The key in `Authorization: Bearer` or, failing that, in `x-api-key`."""
+    """The key in `Authorization: Bearer`, as the password in `Authorization: Basic` (whatever the
+    user is called) or, failing these, in `x-api-key`."""
     for value in _values(headers, b"authorization"):
         scheme, _, rest = value.strip().partition(" ")
-        if scheme.lower() == "bearer" and rest.strip():
-            return rest.strip()
+        read = _CREDENTIALS.get(scheme.lower())
+        if read is not None and (key := read(rest.strip())):
+            return key
     return next((v.strip() for v in _values(headers, b"x-api-key") if v.strip()), None)
+
+
+def _password(encoded: str) -> str:
+    """The password in the words of RFC 7617, empty when they are none."""
+    try:
+        text = base64.b64decode(encoded, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return ""
+    return text.partition(":")[2]
+
+
+_CREDENTIALS: dict[str, Callable[[str], str]] = {"bearer": str, "basic": _password}
 
 
 def _values(headers: Headers, name: bytes) -> list[str]:

@@ -158,6 +158,27 @@ class StoredBlob(msgspec.Struct, frozen=True, kw_only=True):
     linked: bool = False
 
 
+class ManifestFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A manifest as it lies in the store. `name` is the model's, `digest` that of `data`."""
+
+    name: str
+    digest: str
+    media_type: str
+    data: bytes
+
+
+class OpenBlob(Protocol):
+    """A file of the store that is being read."""
+
+    digest: str
+    size_bytes: int
+
+    def read(self, start: int, length: int) -> bytes:
+        """At most `length` bytes; blocks. Nothing at the end of the file."""
+
+    def close(self) -> None: ...
+
+
 class Models(Protocol):
     """The keeper of models, as tasks use it."""
 
@@ -241,6 +262,15 @@ class Models(Protocol):
 
     async def keep_card(self, name: str, card: Card) -> None:
         """Store the card with the model."""
+
+    def tags(self, repository: str) -> list[str]:
+        """Of a name without its tag. Raises NotFound."""
+
+    def read_manifest(self, repository: str, reference: str) -> ManifestFile:
+        """By tag or digest. Raises NotFound, BadRequest, InvalidModel."""
+
+    def open_blob(self, repository: str, digest: str) -> OpenBlob:
+        """Of a file that some manifest of the repository needs. Raises NotFound, BadRequest."""
 
 
 class TopToken(msgspec.Struct, frozen=True, array_like=True):

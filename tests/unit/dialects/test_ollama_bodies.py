@@ -8,7 +8,7 @@ import json
 import pytest
 
 from dimora.core.errors import BadRequest, UnsupportedFeature
-from dimora.core.types import Done, Image, Message, Text, Thought, Tool, ToolCall, ToolResult
+from dimora.core.types import Image, Message, Text, Thought, Tool, ToolCall, ToolResult
 from dimora.dialects import ollama
 from dimora.dialects.base import Incoming
 from dimora.dialects.ollama.words import is_name, tell_time
@@ -287,10 +287,12 @@ def test_a_blob_is_found_with_head_and_brought_with_post():
     for digest in (A, A.upper(), A.replace(":", "-")):
         head = route.decode(Incoming(method="HEAD", path={"digest": digest}))
         assert head.request == FindBlob(digest=A)
-    post = route.decode(Incoming(method="POST", path={"digest": A}, length_bytes=7))
+    post = route.decode(
+        Incoming(method="POST", path={"digest": A}, headers={"content-length": "7"})
+    )
     assert post.request == StoreBlob(digest=A, size_bytes=7)
-    assert post.status([BlobStored(digest=A, size_bytes=7, created=True), Done()]) == 201
-    assert post.status([BlobStored(digest=A, size_bytes=7, created=False), Done()]) == 200
+    assert post.answer.opening(BlobStored(digest=A, size_bytes=7, created=True)).status == 201
+    assert post.answer.opening(BlobStored(digest=A, size_bytes=7, created=False)).status == 200
     refusal = post.answer.refusal(BadRequest('digest mismatch, expected "a", got "b"'))
     assert json.loads(refusal) == {"error": 'digest mismatch, expected "a", got "b"'}
 

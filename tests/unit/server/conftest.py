@@ -134,6 +134,7 @@ class Caller:
         host: str | None = "localhost:11434",
         client: str = "127.0.0.1",
         http_version: str = "1.1",
+        query: str = "",
     ) -> Call:
         named = [("host", host)] if host is not None else []
         scope = {
@@ -141,7 +142,7 @@ class Caller:
             "method": method,
             "path": path,
             "http_version": http_version,
-            "query_string": b"",
+            "query_string": query.encode(),
             "headers": [(k.encode(), v.encode()) for k, v in [*named, *(headers or [])]],
             "client": (client, 40000),
             "server": ("127.0.0.1", 11434),

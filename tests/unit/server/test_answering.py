@@ -13,6 +13,8 @@ from dimora.core.types import Done, Queued, Usage
 from dimora.server import answering
 from dimora.tasks.embed import EmbedDone, Vectors
 from dimora.tasks.generation import GenerationDone, TextPiece
+from dimora.tasks.list_tags import TagsFound
+from dimora.tasks.read_blob import BlobOpened, BlobPiece, Part
 
 GENERATE = json.dumps({"model": "m", "prompt": "x"}).encode()
 WHOLE = json.dumps({"model": "m", "prompt": "x", "stream": False}).encode()
@@ -357,3 +359,89 @@ async def test_five_hundred_callers_at_once_are_all_answered(make_caller):
     responses = await asyncio.gather(*(c.finish() for c in calls))
     assert all(len(objects(r)) == 3 for r in responses)
     assert house.ended == ["done"] * 500
+
+
+DIGEST = "sha256:" + "ab" * 32
+BLOB = f"/v2/library/m/blobs/{DIGEST}"
+
+
+async def a_blob(request):
+    found = {"digest": DIGEST, "size_bytes": 6, "start": 0, "end": 6}
+    yield BlobOpened(**found)
+    if not request.only_facts:
+        yield BlobPiece(data=b"abc")
+        yield BlobPiece(data=b"def")
+    yield Done()
+
+
+async def test_an_answer_can_begin_as_its_first_event_says(make_caller):
+    caller, house = make_caller(a_blob)
+    response = await caller.call("GET", BLOB)
+    assert (response.status, response.body) == (200, b"abcdef")
+    assert response.header("content-length") == "6"
+    assert response.header("docker-content-digest") == DIGEST
+    assert response.chunks == [b"abc", b"def"]
+    assert house.ended == ["done"]
+
+
+async def test_the_head_of_a_stream_has_its_headers_and_no_body(make_caller):
+    async def everything(request):
+        yield BlobOpened(digest=DIGEST, size_bytes=3, start=0, end=3)
+        yield BlobPiece(data=b"abc")
+        yield Done()
+
+    caller, _ = make_caller(everything)
+    response = await caller.call("HEAD", BLOB)
+    assert (response.status, response.body, response.finished) == (200, b"", True)
+    assert response.header("content-length") == "3"
+
+
+async def test_a_dialect_sees_the_headers_its_route_names_and_the_query(make_caller):
+    caller, house = make_caller(a_blob)
+    await caller.call("GET", BLOB, b"", [("range", "bytes=1-2"), ("authorization", "x")])
+    assert house.asked[0][1].part == Part(first=1, last=2)
+    twice = [("range", "bytes=1-2"), ("range", "bytes=3-4")]
+    await caller.call("GET", BLOB, b"", twice)
+    assert house.asked[1][1].part is None
+
+
+async def test_an_answer_of_a_promised_length_that_fails_is_broken_off(make_caller):
+    async def dying(request):
+        yield BlobOpened(digest=DIGEST, size_bytes=6, start=0, end=6)
+        yield BlobPiece(data=b"abc")
+        raise WorkerDied("killed")
+
+    caller, _ = make_caller(dying)
+    response = await caller.call("GET", BLOB)
+    # Only an end that never comes tells the caller: the length was sent with the first byte.
+    assert (response.status, response.body, response.finished) == (200, b"abc", False)
+
+
+async def test_a_missing_blob_has_its_own_status_and_words(make_caller):
+    async def missing(request):
+        raise NotFound("no such blob", code="blob_not_found")
+        yield
+
+    caller, _ = make_caller(missing)
+    response = await caller.call("GET", BLOB)
+    assert response.status == 404
+    assert json.loads(response.body)["errors"][0]["code"] == "BLOB_UNKNOWN"
+    head = await caller.call("HEAD", BLOB)
+    assert (head.status, head.body) == (404, b"")
+
+
+async def test_a_whole_answer_can_link_to_its_next_page(make_caller):
+    async def tags(request):
+        yield TagsFound(tags=("a", "b"))
+        yield Done()
+
+    caller, _ = make_caller(tags)
+    path = "/v2/library/m/tags/list"
+    whole = await caller.call("GET", path)
+    assert json.loads(whole.body) == {"name": "library/m", "tags": ["a", "b"]}
+    assert whole.header("link") is None
+    first = await caller.call("GET", path, query="n=1")
+    assert json.loads(first.body)["tags"] == ["a"]
+    assert first.header("link") == f'<{path}?n=1&last=a>; rel="next"'
+    last = await caller.call("GET", path, query="n=1&last=a")
+    assert (json.loads(last.body)["tags"], last.header("link")) == (["b"], None)

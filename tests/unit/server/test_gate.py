@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 
 import pytest
 
@@ -104,12 +105,20 @@ async def test_options_without_an_origin_is_empty(make_caller):
         ([(b"authorization", b"Bearer abc ")], "abc"),
         ([(b"authorization", b"bearer abc")], "abc"),
         ([(b"authorization", b"Basic abc")], None),
+        ([(b"authorization", b"Basic " + b64encode(b"anyone:abc"))], "abc"),
+        ([(b"authorization", b"basic " + b64encode(b":a:b:c"))], "a:b:c"),
+        ([(b"authorization", b"Basic " + b64encode("ada:città".encode()))], "città"),
+        ([(b"authorization", b"Basic " + b64encode(b"abc"))], None),
+        ([(b"authorization", b"Basic " + b64encode(b"abc:"))], None),
+        ([(b"authorization", b"Basic " + b64encode(b"abc:\xff"))], None),
+        ([(b"authorization", b"Basic YTpi!!!")], None),
+        ([(b"authorization", b"Basic")], None),
         ([(b"x-api-key", b"abc")], "abc"),
         ([(b"authorization", b"Bearer one"), (b"x-api-key", b"two")], "one"),
         ([(b"authorization", b"Basic one"), (b"x-api-key", b"two")], "two"),
     ],
 )
-def test_a_credential_is_a_bearer_or_an_api_key(headers, credential):
+def test_a_credential_is_a_bearer_a_password_or_an_api_key(headers, credential):
     assert read_credential(headers) == credential
 
 
@@ -202,3 +211,29 @@ async def test_the_rest_of_a_large_body_is_read_unless_the_caller_asks_first(mak
 async def test_a_body_of_just_the_limit_passes(make_caller):
     caller, _ = make_caller(no_models, max_body_bytes=10)
     assert (await caller.call("POST", "/api/show", b"1234567890")).status == 400
+
+
+async def test_without_a_key_registry_clients_are_asked_for_a_password_in_their_own_words(
+    make_caller,
+):
+    caller, house = make_caller(no_models, api_keys=KEYS)
+    for path in ("/v2/", "/v2/library/m/manifests/latest", "/v2/nowhere"):
+        response = await caller.call("GET", path)
+        assert response.status == 401
+        assert response.header("www-authenticate").startswith("Basic realm=")
+        assert response.header("docker-distribution-api-version") == "registry/2.0"
+        assert json.loads(response.body)["errors"][0]["code"] == "UNAUTHORIZED"
+    elsewhere = await caller.call("GET", "/api/tags")
+    assert elsewhere.header("www-authenticate") == "Bearer"
+    assert elsewhere.header("docker-distribution-api-version") is None
+    assert house.asked == []
+
+
+async def test_a_key_as_password_opens(make_caller):
+    caller, _ = make_caller(no_models, api_keys=KEYS)
+    for user in ("anna", "", "anyone at all"):
+        basic = "Basic " + b64encode(f"{user}:right".encode()).decode()
+        response = await caller.call("GET", "/v2/", b"", [("authorization", basic)])
+        assert (response.status, response.body) == (200, b"{}")
+        wrong = "Basic " + b64encode(f"right:{user}".encode()).decode()
+        assert (await caller.call("GET", "/v2/", b"", [("authorization", wrong)])).status == 401

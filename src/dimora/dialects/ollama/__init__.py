@@ -47,7 +47,13 @@ ROUTES = (
     Route(("POST",), "/api/copy", decode_copy),
     Route(("DELETE",), "/api/delete", decode_delete),
     Route(("POST",), "/api/create", decode_create),
-    Route(("HEAD", "POST"), "/api/blobs/{digest}", decode_blob, uploads=True),
+    Route(
+        ("HEAD", "POST"),
+        "/api/blobs/{digest}",
+        decode_blob,
+        uploads=True,
+        headers=("content-length",),
+    ),
     Route(("POST",), "/api/tokenize", decode_tokenize),
     Route(("POST",), "/api/detokenize", decode_detokenize),
 )

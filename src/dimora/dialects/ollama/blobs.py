@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from dimora.core.errors import DimoraError
 from dimora.core.types import Event
-from dimora.dialects._writing import find_event
-from dimora.dialects.base import Asked, Incoming
+from dimora.dialects.base import Asked, Incoming, Opening
 from dimora.dialects.ollama import words
 from dimora.dialects.ollama.answers import OneObject
 from dimora.tasks.find_blob import FindBlob
@@ -22,12 +21,16 @@ def decode_blob(incoming: Incoming) -> Asked:
     digest = _digest(incoming)
     if incoming.method == "HEAD":
         return Asked(FindBlob(digest=digest), BlobAnswer(_say_nothing))
-    request = StoreBlob(digest=digest, size_bytes=incoming.length_bytes)
-    return Asked(request, BlobAnswer(_say_nothing), _status)
+    length = incoming.headers.get("content-length", "")
+    size_bytes = int(length) if length.isdecimal() and len(length) < 20 else None
+    return Asked(StoreBlob(digest=digest, size_bytes=size_bytes), BlobAnswer(_say_nothing))
 
 
 class BlobAnswer(OneObject):
     """An answer without words. That a blob is not here is told as it is."""
+
+    def opening(self, first: Event) -> Opening:
+        return Opening(status=201 if isinstance(first, BlobStored) and first.created else 200)
 
     def refusal(self, error: DimoraError) -> bytes:
         return words.error(error)
@@ -36,11 +39,6 @@ class BlobAnswer(OneObject):
 def _digest(incoming: Incoming) -> str:
     """As we write it; upstream takes `sha256-` and capitals as well."""
     return incoming.path.get("digest", "").lower().replace("sha256-", "sha256:", 1)
-
-
-def _status(events: Sequence[Event]) -> int:
-    stored = find_event(events, BlobStored)
-    return 201 if stored is not None and stored.created else 200
 
 
 def _say_nothing(events: Sequence[Event]) -> bytes:
