@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from dimora.core.errors import NotAuthenticated, NotFound
+from dimora.core.errors import NotFound
 from dimora.core.written import Credential
 from dimora.models.access import SourceAccess
+from dimora.models.network import Refused
 from dimora.models.store import ModelStore
 from tests.unit.models.making import tiny_gguf
 
@@ -151,7 +152,7 @@ async def test_a_registry_with_a_lock_opens_to_its_user_alone(locked, tmp_path, 
     await statuses(store_at(tmp_path / "receiver", locked.host, known).pull(name))
     for wrong in (None, Credential(user=USER, password="guess-7391")):
         stranger = store_at(tmp_path / "stranger", locked.host, wrong)
-        with pytest.raises(NotAuthenticated) as caught:
+        with pytest.raises(Refused) as caught:
             await statuses(stranger.pull(name))
         assert "guess-7391" not in caught.value.text
         assert "registry_credentials" in caught.value.hint

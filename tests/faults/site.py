@@ -25,14 +25,19 @@ class Asked(NamedTuple):
     body: bytes
 
 
+PIECE_BYTES = 65536
+
+
 class Reply(NamedTuple):
-    """`cut` ends the connection after so many bytes of the body; `pause` is called before it."""
+    """`cut` ends the connection after so many bytes of the body; `pause` is called before the body,
+    `sent` after each piece of it with the piece's size."""
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = {}
     cut: int | None = None
     pause: Callable[[], object] | None = None
+    sent: Callable[[int], object] | None = None
 
 
 class Site:
@@ -92,9 +97,17 @@ class _Answering(BaseHTTPRequestHandler):
                 self.wfile.flush()
                 reply.pause()
             if self.command != "HEAD":
-                self.wfile.write(reply.body if reply.cut is None else reply.body[: reply.cut])
+                self._send(reply)
             if reply.cut is not None:
                 self.close_connection = True
+
+    def _send(self, reply: Reply) -> None:
+        end = len(reply.body) if reply.cut is None else min(reply.cut, len(reply.body))
+        for at in range(0, end, PIECE_BYTES):
+            piece = reply.body[at : min(at + PIECE_BYTES, end)]
+            self.wfile.write(piece)
+            if reply.sent:
+                reply.sent(len(piece))
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
@@ -117,13 +130,16 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "An authority for tests")])
         usage = x509.KeyUsage(
-            *(digital_signature := True, False, False, False, False),
+            digital_signature=True,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
             key_cert_sign=True,
             crl_sign=True,
             encipher_only=False,
             decipher_only=False,
         )
-        assert digital_signature
         self._certificate = (
             self._begin(self._name, self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)

@@ -179,7 +179,7 @@ async def test_certificates_that_cannot_be_used_are_a_matter_of_settings(open_si
     for wrong in (tmp_path / "missing.pem", tmp_path / "no.pem"):
         access = SourceAccess(registries=(here.key,), certificates=str(wrong))
         with pytest.raises(ConfigurationError, match="certificates") as caught:
-            await ask(access, here.url)
+            await ask(access, f"https://{here.key}/")
         assert str(tmp_path) not in caught.value.text
 
 

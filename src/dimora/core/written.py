@@ -41,7 +41,7 @@ def read_credentials(value: Any) -> dict[str, Credential]:
         value = _written_credentials(value)
     if not isinstance(value, dict):
         raise ValueError("must be a table of hosts, each with user and password, or with token")
-    return {str(host).strip().lower(): _credential(host, entry) for host, entry in value.items()}
+    return {_host(str(host)): _credential(host, entry) for host, entry in value.items()}
 
 
 def _written_credentials(text: str) -> Any:
@@ -111,8 +111,13 @@ def read_url(value: Any) -> str:
 
 
 def read_hosts(value: Any) -> tuple[str, ...]:
-    hosts = tuple(word.lower().rstrip("/") for word in read_words(value))
+    hosts = tuple(_host(word) for word in read_words(value))
     for host in hosts:
         if "/" in host or "@" in host or ("*" in host and host != "*"):
             raise ValueError("must name hosts like registry.example.org or localhost:5000, or be *")
     return hosts
+
+
+def _host(text: str) -> str:
+    """As all the house writes a host: lower case, and the port of https left out."""
+    return text.strip().lower().rstrip("/").removesuffix(":443")

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from dimora.core.errors import SourceFailed
-from dimora.models.network import trusting
+from dimora.models.network import add_certificates, trusting
 from dimora.models.pip_query import IndexAccess
 
 CONNECT_SECONDS = 20.0
@@ -44,8 +44,13 @@ class _Interrupted(Exception):
 
 def open_client(access: IndexAccess, url: str, *, stall_seconds: float) -> httpx2.AsyncClient:
     """A client that trusts what the system and pip trust, and knows pip's proxy and passwords."""
+    context = trusting(())
+    for certificate in access.certificates:
+        # What pip cannot read it passes over as well.
+        with contextlib.suppress(OSError):
+            add_certificates(context, certificate)
     return httpx2.AsyncClient(
-        verify=trusting(access.certificates),
+        verify=context,
         proxy=access.proxy or None,
         auth=access.passwords.get(urlsplit(url).hostname or ""),
         follow_redirects=True,

@@ -16,9 +16,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import httpx2
 import msgspec
 
-from dimora.core.errors import NotAuthenticated, NotFound, SourceFailed
+from dimora.core.errors import NotFound, SourceFailed
 from dimora.core.types import Progress
-from dimora.models.network import Interrupted, Network
+from dimora.models.network import AGAIN, STALL_SECONDS, Interrupted, Network, Refused
 from dimora.models.places import place_of
 from dimora.models.taking import Taken
 from dimora.storage.blobs import BlobStore, hash_file
@@ -35,10 +35,20 @@ _WAIT_SECONDS = 0.2
 _REPORT_SECONDS = 0.06
 # What a kill may cost again.
 _NOTE_BYTES = 4 << 20
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
-Proof = Callable[[], Awaitable[str | None]]
+
+class Challenged(Exception):
+    """The server wants proof, or another than was `shown`; `challenge` says of what kind."""
+
+    def __init__(self, challenge: str, shown: str | None) -> None:
+        super().__init__()
+        self.challenge = challenge
+        self.shown = shown
+
+
+# Gives the Authorization header; it is told how the last one was refused, if it was.
+Proof = Callable[[Challenged | None], Awaitable[str | None]]
 
 
 class FileWanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,12 +96,14 @@ class BlobFetch:
         *,
         proof: Proof | None = None,
         pause_seconds: float = 0.5,
+        stall_seconds: float = STALL_SECONDS,
     ) -> None:
         self._network = network
         self._wanted = wanted
         self._blobs = blobs
         self._proof = proof
         self._pause_seconds = pause_seconds
+        self._stall_seconds = stall_seconds
         self._partial = blobs.partial_path(wanted.name)
         self._record_path = self._partial.with_name(f"{self._partial.name}-parts")
         self._record = _Record(size_bytes=wanted.size_bytes, parts=[])
@@ -100,7 +112,7 @@ class BlobFetch:
     async def run(self) -> AsyncGenerator[Progress | Taken, None]:
         """Progress while bytes come, then the Taken, last. Others who want it wait and share it.
 
-        Raises NotFound, NotAuthenticated, Forbidden, SourceFailed, StorageFull.
+        Raises NotFound, Refused, Forbidden, SourceFailed, StorageFull.
         """
         self._blobs.prepare()
         lock = FileLock(self._blobs.lock_path(self._wanted.name))
@@ -213,14 +225,24 @@ class BlobFetch:
                 await self._pause(idle)
 
     async def _try_part(self, part: _Part) -> None:
+        try:
+            await self._ask_part(part, None)
+        except Challenged as refusal:
+            await self._ask_part(part, refusal)
+
+    async def _ask_part(self, part: _Part, refusal: Challenged | None) -> None:
         start = part.start + part.completed
+        shown = await self._proof(refusal) if self._proof is not None else None
         async with self._network.stream(
             "GET",
             self._wanted.url,
             headers={"Range": f"bytes={start}-{part.end - 1}"},
             insecure=self._wanted.insecure,
-            authorize=await self._proof() if self._proof is not None else None,
+            stall_seconds=self._stall_seconds,
+            authorize=shown,
         ) as response:
+            if response.status_code == 401 and self._proof is not None and refusal is None:
+                raise Challenged(response.headers.get("WWW-Authenticate", ""), shown)
             _check_status(response, self._wanted.url)
             if response.status_code == 200:
                 if len(self._record.parts) > 1 or start:
@@ -317,10 +339,12 @@ def _check_status(response: httpx2.Response, url: str) -> None:
     if status in (200, 206):
         return
     host = place_of(url).host
-    if status in _AGAIN:
+    if status in AGAIN:
         raise Interrupted(f"{host} answered {status}")
     if status in (401, 403):
-        raise NotAuthenticated(f"{host} refuses the file", hint="check the credentials for it")
+        raise Refused(
+            f"{host} does not give us the file", hint="check registry_credentials, or hub_token"
+        )
     if status == 404:
         raise NotFound("pull model manifest: file does not exist", code="model_not_found")
     raise SourceFailed(f"{host} answered {status} instead of the file")

@@ -14,6 +14,7 @@ DEFAULT_TAG = "latest"
 
 _SCHEME = re.compile(r"^https?://", re.IGNORECASE)
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}")
+_WITH_PORT = re.compile(r"[^:]+:[0-9]{1,5}")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 
@@ -55,7 +56,7 @@ def parse_name(text: str) -> Name | None:
     host in any case.
     """
     pieces = text.split("/")
-    if len(pieces) == 2 and ":" in pieces[0]:
+    if len(pieces) == 2 and _WITH_PORT.fullmatch(pieces[0]):
         pieces.insert(1, DEFAULT_NAMESPACE)
     if len(pieces) > 3:
         return None

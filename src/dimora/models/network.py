@@ -32,6 +32,8 @@ CONNECT_SECONDS = 20.0
 STALL_SECONDS = 30.0
 READ_SECONDS = 120.0
 REDIRECTS = 10
+# Answers of a server that may do better soon.
+AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 # What only the origin it was meant for may see.
 _OWN_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _USER_AGENT = "dimora"
@@ -52,6 +54,12 @@ class Interrupted(SourceFailed):
     """Something on the way failed; another try may help."""
 
 
+class Refused(SourceFailed):
+    """A registry does not let us in. It is not our caller who has to prove anything."""
+
+    code = "registry_refuses"
+
+
 class Answer(NamedTuple):
     """A small answer, read whole."""
 
@@ -67,12 +75,17 @@ def trusting(certificates: Sequence[str]) -> ssl.SSLContext:
     """
     context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for certificate in certificates:
-        path = Path(certificate).expanduser()
-        if path.is_dir():
-            context.load_verify_locations(capath=str(path))
-        else:
-            context.load_verify_locations(cafile=str(path))
+        add_certificates(context, certificate)
     return context
+
+
+def add_certificates(context: ssl.SSLContext, certificate: str) -> None:
+    """Trust a file or directory of certificates as well. Raises OSError."""
+    path = Path(certificate).expanduser()
+    if path.is_dir():
+        context.load_verify_locations(capath=str(path))
+    else:
+        context.load_verify_locations(cafile=str(path))
 
 
 class Network:
@@ -216,9 +229,10 @@ class Network:
     def _client(
         self, place: Place, addresses: tuple[str, ...], stall_seconds: float
     ) -> httpx2.AsyncClient:
-        context = self._trust()
-        proxy = None
-        if self._proxied(place):
+        proxied = self._proxied(place)
+        secure = place.scheme == "https" or self.access.proxy.startswith("https")
+        context = self._trust() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if proxied:
             try:
                 proxy = httpx2.Proxy(self.access.proxy)
                 proxy.ssl_context = context if proxy.url.scheme == "https" else None
@@ -230,7 +244,7 @@ class Network:
         else:
             inner = httpx2.AsyncHTTPTransport(verify=context, trust_env=False)
         return httpx2.AsyncClient(
-            transport=inner if proxy is not None else _Pinned(inner, addresses),
+            transport=inner if proxied else _Pinned(inner, addresses),
             timeout=httpx2.Timeout(stall_seconds, connect=CONNECT_SECONDS),
             trust_env=False,
         )

@@ -8,12 +8,12 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dimora.core.errors import BadRequest, NotFound
+from dimora.core.errors import BadRequest, InvalidModel, NotFound
 from dimora.core.types import Progress
 from dimora.models.manifests import MANIFEST_TYPE, Layer, decode_manifest
-from dimora.models.names import DEFAULT_NAMESPACE, parse_name, without_scheme
+from dimora.models.names import DEFAULT_NAMESPACE, Name, parse_name, without_scheme
 from dimora.models.network import Network
-from dimora.models.registry import Registry, registry_url
+from dimora.models.registry import Registry, find_registry
 from dimora.models.sources.base import HUB_HOSTS
 
 if TYPE_CHECKING:
@@ -36,17 +36,13 @@ class Push:
             raise BadRequest(f"{name.host} takes no pushes", hint="use the hub's own program")
         data, kind = await asyncio.to_thread(self._manifest, text)
         manifest = decode_manifest(data, name.display)
-        url = registry_url(name, text, insecure=insecure)
-        registry = Registry(
-            Network(self._store.access),
-            url,
-            f"{name.namespace}/{name.model}",
-            insecure=insecure or url.startswith("http://"),
-        )
+        network = Network(self._store.access)
+        url = await find_registry(network, name, text, insecure=insecure)
+        registry = Registry(network, url, f"{name.namespace}/{name.model}", insecure=insecure)
         for layer in {
             layer.digest: layer for layer in (*manifest.layers, manifest.config)
         }.values():
-            async with contextlib.aclosing(self._push_layer(registry, layer, text)) as steps:
+            async with contextlib.aclosing(self._push_layer(registry, layer, text, name)) as steps:
                 async for progress in steps:
                     yield progress
         yield Progress(status="pushing manifest")
@@ -67,8 +63,17 @@ class Push:
 
         return data, decode_manifest(data, there.display).media_type or MANIFEST_TYPE
 
+    def _known_in(self, digest: str, name: Name) -> str:
+        """Another repository of the same registry that may have the blob, as far as we know."""
+        for other in self._store.manifests.names():
+            if other.host == name.host and other.parts[:3] != name.parts[:3]:
+                with contextlib.suppress(InvalidModel, FileNotFoundError):
+                    if digest in self._store.manifests.read(other).manifest.digests:
+                        return f"{other.namespace}/{other.model}"
+        return ""
+
     async def _push_layer(
-        self, registry: Registry, layer: Layer, text: str
+        self, registry: Registry, layer: Layer, text: str, name: Name
     ) -> AsyncGenerator[Progress, None]:
         status = f"pushing {layer.digest[7:19]}"
 
@@ -83,7 +88,10 @@ class Push:
         yield progress(0)
         if not await registry.has_blob(layer.digest):
             path: Path = await asyncio.to_thread(self._store.assembly.verify, layer, text)
-            async with contextlib.aclosing(registry.push_blob(layer.digest, path)) as steps:
+            known = await asyncio.to_thread(self._known_in, layer.digest, name)
+            async with contextlib.aclosing(
+                registry.push_blob(layer.digest, path, known_in=known)
+            ) as steps:
                 async for step in steps:
                     yield progress(step.completed_bytes)
         yield progress(layer.size)

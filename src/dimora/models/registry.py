@@ -1,11 +1,13 @@
 """Speaks with one registry: the OCI distribution protocol, as Ollama's registry knows it too.
 
 Manifests and blobs both ways. Proof of who we are is HTTP Basic, or a Bearer token that a realm
-gives; what is known about a host goes to that host only (contract, section 1.15; CVE-2025-51471).
+gives; a credential is shown to the host it was given for and to no other (OCI distribution
+specification 1.1; CVE-2025-51471 is what happens otherwise).
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import time
@@ -15,20 +17,13 @@ from urllib.parse import urlencode, urljoin
 
 import msgspec
 
-from dimora.core.errors import (
-    DimoraError,
-    Forbidden,
-    InvalidModel,
-    NotAuthenticated,
-    NotFound,
-    SourceFailed,
-)
-from dimora.models.fetching import BlobFetch, FileWanted
+from dimora.core.errors import BadRequest, Forbidden, InvalidModel, NotFound, SourceFailed
+from dimora.models.fetching import BlobFetch, Challenged, FileWanted
 from dimora.models.manifests import MANIFEST_LIMIT_BYTES, MANIFEST_TYPE
 from dimora.models.names import Name
-from dimora.models.network import Answer, Content, Interrupted, Network
-from dimora.models.places import place_of
-from dimora.storage.blobs import CHUNK_BYTES, BlobStore
+from dimora.models.network import AGAIN, Answer, Content, Interrupted, Network, Refused
+from dimora.models.places import Place, place_of
+from dimora.storage.blobs import CHUNK_BYTES, BlobStore, is_digest
 
 OCI_MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
@@ -38,6 +33,8 @@ _TOKEN_LIMIT_BYTES = 64 << 10
 _ANSWER_LIMIT_BYTES = 1 << 20
 _UPLOAD_BYTES = 32 << 20
 _UPLOAD_TRIES = 4
+_ASK_TRIES = 3
+_PAUSE_SECONDS = 0.5
 # Tokens are asked for again so long before their end.
 _SLACK_SECONDS = 15.0
 _LEAST_TOKEN_SECONDS = 60.0
@@ -54,6 +51,15 @@ class _Token(msgspec.Struct):
     token: str = ""
     access_token: str = ""
     expires_in: float = 0.0
+
+
+class _Listed(msgspec.Struct):
+    digest: str
+    media_type: str = msgspec.field(default="", name="mediaType")
+
+
+class _Index(msgspec.Struct):
+    manifests: list[_Listed] = []
 
 
 class Registry:
@@ -75,11 +81,13 @@ class Registry:
         self._authorization: str | None = None
         self._valid_until = float("inf")
         self._challenge: Mapping[str, str] = {}
+        self._shown = self._place
+        self._proving = asyncio.Lock()
 
     async def manifest(self, reference: str) -> tuple[bytes, str]:
         """The bytes and media type of a tag's or digest's manifest.
 
-        Raises NotFound, NotAuthenticated, Forbidden, SourceFailed.
+        Raises NotFound, Refused, Forbidden, SourceFailed.
         """
         reply = await self._ask(
             "GET",
@@ -89,8 +97,8 @@ class Registry:
         )
         if reply.status == 404:
             raise NotFound("pull model manifest: file does not exist", code="model_not_found")
-        self._expect(reply, 200, "the manifest")
-        if reference.startswith("sha256:") and _digest_of(reply.body) != reference:
+        self._expect(reply, 200, "a manifest")
+        if is_digest(reference) and digest_of(reply.body) != reference:
             raise SourceFailed(f"{self._place.host} sent another manifest than it was asked for")
         media_type = reply.headers.get("Content-Type", "").partition(";")[0].strip()
         return reply.body, media_type
@@ -111,15 +119,23 @@ class Registry:
             self._expect(reply, 200, "whether it has a file")
         return reply.status == 200
 
-    async def push_blob(self, digest: str, path: Path) -> AsyncGenerator[Uploaded, None]:
+    async def push_blob(
+        self, digest: str, path: Path, *, known_in: str = ""
+    ) -> AsyncGenerator[Uploaded, None]:
         """Send a blob in pieces; a piece that was broken off is sent again.
 
-        Raises NotAuthenticated, Forbidden, SourceFailed, OSError of the disk.
+        `known_in` is another repository of this registry that may have it: then nothing is sent.
+
+        Raises Refused, Forbidden, SourceFailed, OSError of the disk.
         """
         size = path.stat().st_size  # noqa: ASYNC240 - one small call
         place = f"{self._root}/blobs/uploads/"
-        reply = await self._ask("POST", place, content=b"")
-        self._expect(reply, 202, "the upload")
+        mount = f"?{urlencode({'mount': digest, 'from': known_in})}" if known_in else ""
+        reply = await self._ask("POST", f"{place}{mount}", content=b"")
+        if known_in and reply.status == 201:
+            yield Uploaded(size)
+            return
+        self._expect(reply, 202, "an upload")
         place = self._location(reply, place)
         sent = tries = 0
         while sent < size:
@@ -148,14 +164,14 @@ class Registry:
         self._expect(reply, 201, "the end of the upload")
 
     async def push_manifest(self, reference: str, data: bytes, media_type: str) -> None:
-        """Raises NotAuthenticated, Forbidden, SourceFailed."""
+        """Raises Refused, Forbidden, SourceFailed."""
         reply = await self._ask(
             "PUT",
             f"{self._root}/manifests/{reference}",
             headers={"Content-Type": media_type},
             content=data,
         )
-        self._expect(reply, 201, "the manifest")
+        self._expect(reply, 201, "a manifest")
 
     async def _resumed(self, place: str) -> tuple[str, int]:
         """Where an upload goes on, and how much of it is there."""
@@ -179,10 +195,11 @@ class Registry:
         content: Content = None,
         limit_bytes: int = _ANSWER_LIMIT_BYTES,
     ) -> Answer:
-        """Ask, and ask once more with proof when the registry wants it."""
-        for attempt in (1, 2):
-            # A registry may hand uploads to another host: our proof is not for that one.
-            own = place_of(url) == self._place
+        """Ask, once more with proof when the registry wants it, and again when it is in trouble."""
+        # A registry may hand uploads to another host: our proof is not for that one.
+        own = place_of(url) == self._place
+        proved, tries = not own, 1
+        while True:
             reply = await self._network.read(
                 method,
                 url,
@@ -192,22 +209,32 @@ class Registry:
                 insecure=self._insecure,
                 authorize=await self._proof() if own else None,
             )
-            if reply.status != 401 or attempt == 2 or not own:
-                break
-            pushing = method not in ("GET", "HEAD") or "/uploads/" in url
-            await self._prove(reply.headers.get("WWW-Authenticate", ""), pushing=pushing)
-        return reply
+            if reply.status == 401 and not proved:
+                proved = True
+                pushing = method not in ("GET", "HEAD") or "/uploads/" in url
+                await self._prove(reply.headers.get("WWW-Authenticate", ""), pushing=pushing)
+            elif reply.status in AGAIN and method in ("GET", "HEAD") and tries < _ASK_TRIES:
+                tries += 1
+                await asyncio.sleep(_PAUSE_SECONDS * tries)
+            else:
+                return reply
 
-    async def _proof(self) -> str | None:
-        if self._authorization and time.monotonic() > self._valid_until:
-            await self._fetch_token(self._challenge)
-        return self._authorization
+    async def _proof(self, refusal: Challenged | None = None) -> str | None:
+        """The Authorization header, a new one after a refusal; several streams share it."""
+        async with self._proving:
+            if refusal is not None and refusal.shown == self._authorization:
+                await self._prove(refusal.challenge, pushing=False)
+            elif self._authorization and time.monotonic() > self._valid_until:
+                await self._fetch_token(self._challenge)
+            return self._authorization
 
     async def _prove(self, challenge: str, *, pushing: bool) -> None:
         scheme, _, rest = challenge.partition(" ")
-        if scheme.lower() == "basic":
-            self._authorization = self._network.access.authorization_for(self._place.key)
-            if not self._authorization:
+        own = self._network.access.authorization_for(self._place.key)
+        # A token of the settings is shown as it is, and to the registry alone.
+        if scheme.lower() == "basic" or (own is not None and own.startswith("Bearer ")):
+            self._authorization, self._valid_until = own, float("inf")
+            if own is None:
                 raise self._refused()
             return
         if scheme.lower() != "bearer":
@@ -219,16 +246,12 @@ class Registry:
         await self._fetch_token(fields)
 
     async def _fetch_token(self, fields: Mapping[str, str]) -> None:
-        own = self._network.access.authorization_for(self._place.key)
-        if own is not None and own.startswith("Bearer "):
-            self._authorization = own
-            return
+        """Of the realm, which must be the registry itself or a host of the settings."""
         realm = fields.get("realm", "")
-        place = place_of(realm)
-        same = place.host == self._place.host
-        if place.scheme != "https" and not (same and self._place.scheme == "http"):
+        self._shown = place_of(realm)
+        if self._shown.scheme != "https" and self._place.scheme == "https":
             raise Forbidden(
-                f"{self._place.host} wants us to prove ourselves without encryption",
+                f"{self._place.key} wants us to prove ourselves without encryption",
                 code="insecure_not_allowed",
             )
         query = {name: fields[name] for name in ("service", "scope") if fields.get(name)}
@@ -238,18 +261,11 @@ class Registry:
             f"{realm}{separator}{urlencode(query)}",
             limit_bytes=_TOKEN_LIMIT_BYTES,
             insecure=self._insecure,
-            # What we know of the registry is told to the registry alone.
-            authorize=own if same else self._network.access.authorization_for(place.key),
+            authorize=self._network.access.authorization_for(self._shown.key),
         )
-        if reply.status != 200:
+        if reply.status in (400, 401, 403, 404):
             raise self._refused()
-        try:
-            token = msgspec.json.decode(reply.body, type=_Token)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise SourceFailed(f"{place.host} gave no token") from None
-        self._authorization = f"Bearer {token.token or token.access_token}"
-        lasts = max(token.expires_in, _LEAST_TOKEN_SECONDS) - _SLACK_SECONDS
-        self._valid_until = time.monotonic() + lasts
+        self._authorization, self._valid_until = _read_token(reply, self._shown)
 
     def _expect(self, reply: Answer, status: int, what: str) -> None:
         if reply.status == status:
@@ -258,46 +274,65 @@ class Registry:
             raise self._refused()
         raise SourceFailed(f"{self._place.key} answered {reply.status} to {what}")
 
-    def _refused(self) -> DimoraError:
-        known = self._place.key in self._network.access.credentials
-        return NotAuthenticated(
-            f"{self._place.key} does not let us"
+    def _refused(self) -> Refused:
+        known = self._shown.key in self._network.access.credentials
+        return Refused(
+            f"{self._place.key} does not let us in"
             + (" with the credentials we have" if known else " without credentials"),
-            hint=f"put user and password for {self._place.key} into registry_credentials",
-            code="registry_refuses",
+            hint=f"put user and password for {self._shown.key} into registry_credentials",
         )
 
 
-def registry_url(name: Name, text: str, *, insecure: bool) -> str:
-    """Where the registry of a name is: as written in `text`, else https unless it is this machine
-    or may be `insecure`."""
+async def find_registry(network: Network, name: Name, text: str, *, insecure: bool) -> str:
+    """The URL of a name's registry, without a path: https, or http where that may be.
+
+    `text` may begin with the scheme. A host of this machine, and any host with `insecure`, is
+    asked for https first. Raises Forbidden, SourceFailed, BadRequest.
+    """
     scheme, separator, _ = text.partition("://")
-    if separator and scheme in ("http", "https"):
-        return f"{scheme}://{name.host}"
-    plain = insecure or place_of(f"http://{name.host}").is_loopback
-    return f"{'http' if plain else 'https'}://{name.host}"
+    if separator and scheme not in ("http", "https"):
+        raise BadRequest(f"{scheme[:20]!r} is no scheme of a registry", param="model")
+    url = f"{scheme if separator else 'https'}://{name.host}"
+    if separator or not (insecure or place_of(url).is_loopback):
+        return url
+    try:
+        await network.read("GET", f"{url}/v2/", limit_bytes=_ANSWER_LIMIT_BYTES)
+    except Interrupted:
+        # Nobody speaks TLS there. What else is wrong, the next request finds out.
+        return f"http://{name.host}"
+    return url
 
 
 def choose_manifest(data: bytes) -> str:
-    """Of an index that lists manifests, the digest of the one for us. Raises InvalidModel."""
+    """Of an index that lists manifests, the digest of the first that can be a model's.
 
-    class Row(msgspec.Struct):
-        digest: str
-        platform: dict[str, object] | None = None
-
-    class Index(msgspec.Struct):
-        manifests: list[Row] = []
-
+    Raises InvalidModel.
+    """
     try:
-        rows = msgspec.json.decode(data, type=Index).manifests
+        listed = msgspec.json.decode(data, type=_Index).manifests
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise InvalidModel("the registry's index of manifests is damaged") from None
-    if not rows:
-        raise InvalidModel("the registry's index of manifests is empty")
-    return rows[0].digest
+    for row in listed:
+        if row.media_type in ("", MANIFEST_TYPE, OCI_MANIFEST_TYPE) and is_digest(row.digest):
+            return row.digest
+    raise InvalidModel("the registry's index lists no manifest of a model")
 
 
-def _digest_of(data: bytes) -> str:
+def _read_token(reply: Answer, place: Place) -> tuple[str, float]:
+    """The Authorization header a realm gave, and until when it holds. Raises SourceFailed."""
+    try:
+        token = msgspec.json.decode(reply.body, type=_Token)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        token = _Token()
+    word = token.token or token.access_token
+    if reply.status != 200 or not word or any(not "!" <= c <= "~" for c in word):
+        raise SourceFailed(f"{place.key} gave no token")
+    lasts = max(token.expires_in, _LEAST_TOKEN_SECONDS) - _SLACK_SECONDS
+    return f"Bearer {word}", time.monotonic() + lasts
+
+
+def digest_of(data: bytes) -> str:
+    """What a registry calls these bytes."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 

@@ -9,24 +9,28 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dimora.core.errors import InvalidModel
+from dimora.core.errors import InvalidModel, NotFound
 from dimora.core.types import Progress
+from dimora.models.file_kinds import require_harmless
 from dimora.models.manifests import (
     LAYER_PREFIX,
     OUR_PREFIX,
     TEXT_LIMIT_BYTES,
     Layer,
     Manifest,
+    StoredManifest,
     decode_manifest,
     media_type,
 )
-from dimora.models.network import Network
+from dimora.models.names import DEFAULT_HOST, DEFAULT_NAMESPACE, is_relative_path
+from dimora.models.network import Network, Refused
 from dimora.models.registry import (
     DOCKER_LIST_TYPE,
     OCI_INDEX_TYPE,
     Registry,
     choose_manifest,
-    registry_url,
+    digest_of,
+    find_registry,
 )
 from dimora.models.sources.base import Brought, Wanted
 from dimora.models.taking import Taken
@@ -37,23 +41,13 @@ if TYPE_CHECKING:
 
 _LISTS = frozenset({OCI_INDEX_TYPE, DOCKER_LIST_TYPE})
 _TITLE = "org.opencontainers.image.title"
-_LARGE = frozenset({"model", "projector", "adapter", "draft", "file", "document", "tensor"})
+_WEIGHTS = frozenset({"model", "projector", "adapter", "draft"})
+_LARGE = _WEIGHTS | {"file", "document", "tensor"}
 
 
 async def bring(wanted: Wanted, store: ModelStore) -> AsyncGenerator[Progress | Brought, None]:
     """See sources.base.Source.fetch."""
-    name = wanted.name
-    url = registry_url(name, wanted.text, insecure=wanted.insecure)
-    network = Network(store.access)
-    registry = Registry(
-        network,
-        url,
-        f"{name.namespace}/{name.model}",
-        insecure=wanted.insecure or url.startswith("http://"),
-    )
-    data, kind = await registry.manifest(name.tag)
-    if kind in _LISTS:
-        data, kind = await registry.manifest(choose_manifest(data))
+    registry, data = await _find(wanted, Network(store.access))
     brought = await asyncio.to_thread(_plan, data, wanted, store)
     for layer in brought.layers:
         async with contextlib.aclosing(
@@ -65,21 +59,52 @@ async def bring(wanted: Wanted, store: ModelStore) -> AsyncGenerator[Progress | 
                     await asyncio.to_thread(store.remembered.note_verified, step.digest, path)
                 else:
                     yield step
-    await asyncio.to_thread(_check, brought, wanted, store)
+    try:
+        await asyncio.to_thread(_check, brought, wanted, store)
+    except InvalidModel:
+        digests = {layer.digest for layer in brought.layers}
+        await asyncio.to_thread(store.drop_unreferenced, digests)
+        raise
     yield brought
+
+
+async def _find(wanted: Wanted, network: Network) -> tuple[Registry, bytes]:
+    """The repository that has the model, and its manifest. Raises NotFound, SourceFailed."""
+    name = wanted.name
+    url = await find_registry(network, name, wanted.text, insecure=wanted.insecure)
+    repositories = [f"{name.namespace}/{name.model}"]
+    if name.namespace == DEFAULT_NAMESPACE and name.host != DEFAULT_HOST:
+        # Registries of other tools have repositories without a namespace.
+        repositories.append(name.model)
+    for last, repository in enumerate(repositories, 1):
+        registry = Registry(network, url, repository, insecure=wanted.insecure)
+        try:
+            data, kind = await registry.manifest(name.tag)
+        except (NotFound, Refused):
+            if last == len(repositories):
+                raise
+            continue
+        break
+    if kind in _LISTS:
+        data, _ = await registry.manifest(choose_manifest(data))
+    return registry, data
 
 
 def _plan(data: bytes, wanted: Wanted, store: ModelStore) -> Brought:
     """What has to come. Raises InvalidModel, StorageFull when there is no room for it."""
     name = wanted.name.display
     manifest = decode_manifest(data, name)
-    if all(_is_ours(layer) for layer in manifest.layers):
+    if manifest.layers and all(_is_ours(layer) for layer in manifest.layers):
         # The config is one of the blobs; the manifest is kept byte for byte.
+        if not any(layer.kind in ("model", "file") for layer in manifest.layers):
+            raise InvalidModel(f"{name} has no model in it that Dimora can run")
         brought = Brought(layers=(*manifest.layers, manifest.config), manifest=data)
     else:
         brought = Brought(layers=_foreign_layers(data, manifest, name))
     missing = 0
     for layer in brought.layers:
+        if layer.name and not is_relative_path(layer.name):
+            raise InvalidModel(f"the manifest of {name} names a file that is no relative path")
         if layer.kind not in _LARGE and layer.size > TEXT_LIMIT_BYTES:
             raise InvalidModel(f"a {layer.kind[:40]} layer of {layer.size} bytes is too large")
         if store.blobs.size_of(layer.digest) is None:
@@ -131,7 +156,19 @@ def _kind_of(media: str, title: str) -> str:
 
 
 def _check(brought: Brought, wanted: Wanted, store: ModelStore) -> None:
-    """Read the headers of model files before anything is visible. Raises InvalidModel."""
+    """Look at everything that came before it can be seen as a model. Raises InvalidModel."""
+    name = wanted.name
     for layer in brought.layers:
-        if layer.kind in ("model", "projector", "draft"):
-            store.assembly.header(layer, wanted.name.display)
+        if layer.kind in _WEIGHTS:
+            store.assembly.header(layer, name.display)
+        elif layer.kind in ("file", "tensor"):
+            require_harmless(store.blobs.path(layer.digest), layer.name)
+    if brought.manifest:
+        stored = StoredManifest(
+            name=name,
+            manifest=decode_manifest(brought.manifest, name.display),
+            digest=digest_of(brought.manifest)[7:],
+            modified_at=0.0,
+            stamp=(0, 0, 0),
+        )
+        store.assembly.model(stored)

@@ -321,7 +321,7 @@ class ModelStore:
     async def push(self, name: str, *, insecure: bool = False) -> AsyncGenerator[Progress, None]:
         """Send a model to the registry of its name, with Ollama's status words.
 
-        Raises NotFound, BadRequest, NotAuthenticated, Forbidden, SourceFailed, InvalidModel.
+        Raises NotFound, BadRequest, Forbidden, SourceFailed, InvalidModel.
         """
         from dimora.models.pushing import Push
 

@@ -193,7 +193,8 @@ class BlobStore:
         self, name: str, referenced: Collection[str], grace_seconds: float
     ) -> float | None:
         """How old a file must be to go, None when it stays."""
-        if name.startswith("tmp-"):
+        # A name with a dot is a small file that a kill left half written (disk.write_whole).
+        if name.startswith(("tmp-", ".sha256-")):
             return grace_seconds
         if "-partial" in name and name.startswith("sha256-"):
             return max(grace_seconds, _PARTIAL_GRACE_SECONDS)

@@ -209,7 +209,7 @@ class Models(Protocol):
         """Who accepted the licence of the model of this name."""
 
     def push(self, name: str, *, insecure: bool = False) -> AsyncGenerator[Progress, None]:
-        """Send a model to its name's registry. Raises NotFound, NotAuthenticated, Forbidden."""
+        """Send a model to its name's registry. Raises NotFound, Forbidden, SourceFailed."""
 
     def copy(self, source: str, destination: str) -> None:
         """Raises NotFound or BadRequest."""

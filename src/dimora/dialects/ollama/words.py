@@ -23,10 +23,11 @@ STOPPED = (
 # What "forever" is in a field that must hold a date.
 FAR_FUTURE = "2300-01-01T00:00:00.000000000Z"
 
-# `[host[:port]/][namespace/]model[:tag]`, contract 1.13.
+# `[host[:port]/][namespace/]model[:tag]`, contract 1.13; a host with a port needs no namespace.
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,79}"
+_HOST = r"[A-Za-z0-9_][A-Za-z0-9_.:\-]{0,349}"
 _NAME = re.compile(
-    rf"(?:(?:[A-Za-z0-9_][A-Za-z0-9_.:\-]{{0,349}}/)?[A-Za-z0-9_][A-Za-z0-9_\-]{{0,79}}/)?"
+    rf"(?:(?:{_HOST}/)?[A-Za-z0-9_][A-Za-z0-9_\-]{{0,79}}/|{_HOST}:[0-9]{{1,5}}/)?"
     rf"{_PART}(?::{_PART})?"
 )
 
