@@ -406,6 +406,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ("DIMORA_TOP_AGREEMENT",),
         ),
     ] = 0.8
+    trusted_keys: Annotated[
+        tuple[str, ...],
+        Knob(
+            read_words,
+            "public keys, or files of them, whose bundles may be imported beside this house's own",
+            ("DIMORA_TRUSTED_KEYS",),
+        ),
+    ] = ()
     debug: Annotated[bool, Knob(_truth, "log more", ("DIMORA_DEBUG", "OLLAMA_DEBUG"))] = False
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -17,7 +18,13 @@ import msgspec
 from dimora.core.errors import InvalidModel
 from dimora.models.names import Name, parse_name
 from dimora.storage.blobs import is_digest
-from dimora.storage.disk import disk_errors, make_private_directory, settle_directory, write_whole
+from dimora.storage.disk import (
+    disk_errors,
+    is_temporary,
+    make_private_directory,
+    settle_directory,
+    write_whole,
+)
 
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
@@ -221,6 +228,20 @@ class Manifests:
         with contextlib.suppress(OSError):
             for directory in path.parents[:3]:
                 directory.rmdir()
+
+    def sweep(self, *, grace_seconds: float) -> int:
+        """Remove what broken writes left, and directories it leaves empty; gives how many files."""
+        removed = 0
+        for path in self._directory.glob("*/*/*/.*"):
+            with contextlib.suppress(OSError):
+                if is_temporary(path) and time.time() - path.stat().st_mtime >= grace_seconds:
+                    path.unlink()
+                    removed += 1
+        for path in sorted(self._directory.glob("**/"), reverse=True):
+            with contextlib.suppress(OSError):
+                if path != self._directory and time.time() - path.stat().st_mtime >= grace_seconds:
+                    path.rmdir()
+        return removed
 
     def references(self) -> set[str]:
         """Every digest some manifest needs. Raises InvalidModel when one cannot be read."""

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,9 +31,11 @@ from dimora.storage.locks import held
 from dimora.tasks.advice import Advice, Terms
 from dimora.tasks.base import Model, ModelSummary, StoredBlob, ToolchainState
 from dimora.tasks.card import Card, Difference
+from dimora.tasks.keeping import BundledModel, BundleKey, BundleTold, Fault, StoreTold
 from dimora.tasks.recipe import Recipe
 
 if TYPE_CHECKING:
+    from dimora.models.bundle_keys import BundleKeys
     from dimora.models.sharing import Sharing
     from dimora.models.sources.base import Brought
 
@@ -71,12 +73,16 @@ class ModelStore:
         catalogue: Catalogue | None = None,
         access: SourceAccess | None = None,
         toolchain_path: Path | None = None,
+        keys_path: Path | None = None,
+        trusted_keys: Sequence[str] = (),
         link_files: bool = False,
         ollama_version: str = "",
         pins_path: Path | None = None,
     ) -> None:
         self.root = root
         self.toolchain_path = toolchain_path or root.parent / "toolchain"
+        self._keys_path = keys_path or root.parent / "keys"
+        self._trusted_keys = trusted_keys
         self.link_files = link_files
         self.ollama_version = ollama_version
         self.access = access or SourceAccess()
@@ -381,18 +387,26 @@ class ModelStore:
             return self._drop_unreferenced(digests)
 
     def sweep(self, *, grace_seconds: float = GRACE_SECONDS) -> int:
-        """Remove old blobs nobody refers to; gives how many files went.
+        """Remove old files nobody refers to; gives how many went.
 
         Does nothing while a manifest cannot be read, since it may refer to any of them.
         """
         if not self.blobs.directory.is_dir():
             return 0
         with self.changing():
+            removed = self.manifests.sweep(grace_seconds=grace_seconds)
             try:
                 referenced = self.manifests.references()
             except InvalidModel:
-                return 0
-            return self.blobs.sweep(referenced, grace_seconds=grace_seconds)
+                return removed
+            return removed + self.blobs.sweep(referenced, grace_seconds=grace_seconds)
+
+    def unneeded(self) -> dict[str, int]:
+        """Bytes of the files no model needs, by their names; nothing while that is unknown."""
+        try:
+            return self.blobs.unneeded(self.manifests.references())
+        except InvalidModel:
+            return {}
 
     def is_verified(self, digest: str) -> bool:
         """Whether the blob was hashed since it was last changed, and was right."""
@@ -440,6 +454,56 @@ class ModelStore:
         from dimora.models.taking import take_file
 
         async with contextlib.aclosing(take_file(path, self)) as steps:
+            async for step in steps:
+                yield step
+
+    async def export_bundle(
+        self, names: Sequence[str], path: Path, *, replace: bool = False
+    ) -> AsyncGenerator[Progress, None]:
+        """See tasks.base.Models."""
+        from dimora.models.bundle_export import export_bundle
+        from dimora.models.stepping import in_threads
+
+        work = export_bundle(self, self._bundle_keys(), names, path, replace=replace)
+        async with contextlib.aclosing(in_threads(work)) as steps:
+            async for step in steps:
+                yield step
+
+    async def import_bundle(
+        self, path: Path, *, replace: bool = False, trust: str = "", remember: bool = False
+    ) -> AsyncGenerator[Progress | BundledModel, None]:
+        """See tasks.base.Models."""
+        from dimora.models.bundle_import import BundleImport
+        from dimora.models.stepping import in_threads
+
+        keys = self._bundle_keys()
+        work = BundleImport(self, keys, replace=replace, trust=trust, remember=remember)
+        async with contextlib.aclosing(in_threads(work.run(path))) as steps:
+            async for step in steps:
+                yield step
+
+    def tell_bundle(self, path: Path) -> BundleTold:
+        """See tasks.base.Models."""
+        from dimora.models.bundle_import import tell_bundle
+
+        return tell_bundle(self, self._bundle_keys(), path)
+
+    def bundle_key(self) -> BundleKey:
+        """See tasks.base.Models."""
+        return self._bundle_keys().told()
+
+    def _bundle_keys(self) -> BundleKeys:
+        from dimora.models.bundle_keys import BundleKeys
+
+        return BundleKeys(self._keys_path, self._trusted_keys)
+
+    async def verify(
+        self, names: Sequence[str] = (), *, repair: bool = False
+    ) -> AsyncGenerator[Progress | Fault | StoreTold, None]:
+        """See tasks.base.Models."""
+        from dimora.models.repairing import verify
+
+        async with contextlib.aclosing(verify(self, names, repair=repair)) as steps:
             async for step in steps:
                 yield step
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -52,6 +52,7 @@ from dimora.tasks.base import (
     ToolchainState,
 )
 from dimora.tasks.card import Card, Difference
+from dimora.tasks.keeping import BundledModel, BundleKey, BundleTold, Fault, StoreTold
 from dimora.tasks.options import Options
 from dimora.tasks.recipe import Recipe
 
@@ -66,6 +67,8 @@ class House:
             cache_path=settings.home / "cache",
             pins_path=settings.home / "templates.json",
             toolchain_path=settings.toolchain_path,
+            keys_path=settings.home / "keys",
+            trusted_keys=settings.trusted_keys,
             link_files=settings.link_files,
             ollama_version=settings.ollama_version,
             access=access_of(settings),
@@ -377,9 +380,43 @@ class ModelsFor:
     ) -> StoredBlob:
         return await self._store.store_blob(digest, content, size_bytes)
 
-    async def take_file(self, path: str) -> AsyncGenerator[Progress | StoredBlob, None]:
+    async def export_bundle(
+        self, names: Sequence[str], path: str, *, replace: bool
+    ) -> AsyncGenerator[Progress, None]:
+        steps = self._store.export_bundle(names, self._own_path(path), replace=replace)
+        async with aclosing(steps):
+            async for progress in steps:
+                yield progress
+
+    async def import_bundle(
+        self, path: str, *, replace: bool, trust: str, remember: bool
+    ) -> AsyncGenerator[Progress | BundledModel, None]:
+        steps = self._store.import_bundle(
+            self._own_path(path), replace=replace, trust=trust, remember=remember
+        )
+        async with aclosing(steps):
+            async for step in steps:
+                yield step
+
+    def tell_bundle(self, path: str) -> BundleTold:
+        return self._store.tell_bundle(self._own_path(path))
+
+    def bundle_key(self) -> BundleKey:
+        return self._store.bundle_key()
+
+    async def verify(
+        self, names: Sequence[str], *, repair: bool
+    ) -> AsyncGenerator[Progress | Fault | StoreTold, None]:
+        async with aclosing(self._store.verify(names, repair=repair)) as steps:
+            async for step in steps:
+                yield step
+
+    def _own_path(self, path: str) -> Path:
         if self._rooms.principal.proof != "terminal":
             raise Forbidden("only the terminal may name a file of this machine")
-        async with aclosing(self._store.take_file(Path(path))) as steps:
+        return Path(path)
+
+    async def take_file(self, path: str) -> AsyncGenerator[Progress | StoredBlob, None]:
+        async with aclosing(self._store.take_file(self._own_path(path))) as steps:
             async for step in steps:
                 yield step

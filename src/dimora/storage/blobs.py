@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,12 +33,24 @@ def is_digest(text: str) -> bool:
 
 def hash_file(path: Path, note: Callable[[int], None] | None = None) -> str:
     """The digest of a file's bytes; `note` is told how many were read, again and again."""
-    sha256 = hashlib.sha256()
+    steps = hash_steps(path)
+    while True:
+        try:
+            count = next(steps)
+        except StopIteration as ended:
+            return str(ended.value)
+        if note is not None:
+            note(count)
+
+
+def hash_steps(path: Path) -> Generator[int, None, str]:
+    """Yields again and again how many bytes of a file were read, and returns their digest."""
+    sha256, count = hashlib.sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             sha256.update(chunk)
-            if note is not None:
-                note(file.tell())
+            count += len(chunk)
+            yield count
     return f"sha256:{sha256.hexdigest()}"
 
 
@@ -174,20 +186,34 @@ class BlobStore:
         Files younger than `grace_seconds` stay, since their manifest may be on its way;
         partial downloads stay two weeks.
         """
-        now, removed = time.time(), 0
-        try:
-            entries = list(os.scandir(self._directory))
-        except FileNotFoundError:
-            return 0
-        for entry in entries:
-            patience = self._patience(entry.name, referenced, grace_seconds)
-            if patience is None or not entry.is_file(follow_symlinks=False):
-                continue
+        removed = 0
+        for entry, patience in self._unneeded(referenced, grace_seconds):
             with contextlib.suppress(OSError):
-                if now - _touched_at(entry) >= patience:
+                if time.time() - _touched_at(entry) >= patience:
                     Path(entry.path).unlink()
                     removed += 1
         return removed
+
+    def unneeded(self, referenced: Collection[str]) -> dict[str, int]:
+        """Bytes of the files nobody refers to, whatever their age, by their names."""
+        found = {}
+        for entry, _ in self._unneeded(referenced, 0.0):
+            with contextlib.suppress(OSError):
+                found[entry.name] = entry.stat(follow_symlinks=False).st_size
+        return found
+
+    def _unneeded(
+        self, referenced: Collection[str], grace_seconds: float
+    ) -> Iterator[tuple[os.DirEntry[str], float]]:
+        """Each file nobody refers to, and how old it must be to go."""
+        try:
+            entries = list(os.scandir(self._directory))
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            patience = self._patience(entry.name, referenced, grace_seconds)
+            if patience is not None and entry.is_file(follow_symlinks=False):
+                yield entry, patience
 
     def _patience(
         self, name: str, referenced: Collection[str], grace_seconds: float

@@ -11,16 +11,18 @@ from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 
-from dimora.core.errors import ConfigurationError, InvalidModel, StorageFull
+from dimora.core.errors import ConfigurationError, InternalError, InvalidModel, StorageFull
 
+_TEMPORARY = ".dimora-part"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_BROKEN = frozenset({errno.EIO, errno.ENXIO, errno.ENODEV, getattr(errno, "ESTALE", errno.EIO)})
 
 
 @contextlib.contextmanager
 def disk_errors(place: str) -> Iterator[None]:
-    """Turns a full or forbidden disk into StorageFull or ConfigurationError; `place` is a word
-    for people such as `the model store`, never a path."""
+    """Turns a full, forbidden or failing disk into StorageFull, ConfigurationError or
+    InternalError; `place` is a word for people such as `the model store`, never a path."""
     try:
         yield
     except OSError as why:
@@ -33,6 +35,12 @@ def disk_errors(place: str) -> Iterator[None]:
             raise ConfigurationError(
                 f"{place} cannot be written: {os.strerror(why.errno)}",
                 hint="check the owner and rights of that directory",
+            ) from why
+        if why.errno in _BROKEN:
+            raise InternalError(
+                f"the disk of {place} failed: {why.strerror}",
+                code="disk_failed",
+                hint="look after that disk; `dimora verify` tells what it did to the models",
             ) from why
         raise
 
@@ -88,11 +96,24 @@ def settle_directory(path: Path) -> None:
         os.close(directory)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a small file so that readers see the old or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
+def temporary_for(path: Path) -> Path:
+    """A file beside `path` for what will become it."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}{_TEMPORARY}")
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether the file was begun by `temporary_for`, by this or another process."""
+    return path.name.startswith(".") and path.name.endswith(_TEMPORARY)
+
+
+def write_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Write a small file so that readers see the old or the new one, never a part.
+
+    `mode` are its rights, of which the umask takes away.
+    """
+    temporary = temporary_for(path)
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(data)
             file.flush()
             settle_file(file.fileno())

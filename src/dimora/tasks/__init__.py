@@ -14,6 +14,7 @@ _SHARED = frozenset(
         "constrained",
         "conversation",
         "generation",
+        "keeping",
         "modelfile",
         "options",
         "recipe",

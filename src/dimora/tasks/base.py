@@ -14,6 +14,7 @@ from dimora.core.types import Event, Message, Principal, Progress, Queued
 from dimora.prompts.prompt import Prompt
 from dimora.tasks.advice import Acceptance, Advice, Forecast, Speed, Terms
 from dimora.tasks.card import Card, Difference
+from dimora.tasks.keeping import BundledModel, BundleKey, BundleTold, Fault, StoreTold
 from dimora.tasks.options import LoadOptions, Options, Sampling
 from dimora.tasks.recipe import Recipe
 
@@ -247,6 +248,39 @@ class Models(Protocol):
         self, digest: str, content: AsyncIterator[bytes], size_bytes: int | None
     ) -> StoredBlob:
         """Take bytes into the store as they come. Raises BadRequest, StorageFull."""
+
+    def export_bundle(
+        self, names: Sequence[str], path: str, *, replace: bool
+    ) -> AsyncGenerator[Progress, None]:
+        """Write models into one signed file.
+
+        Raises Forbidden to all but the terminal, NotFound, BadRequest, Conflict, InvalidModel,
+        StorageFull.
+        """
+
+    def import_bundle(
+        self, path: str, *, replace: bool, trust: str, remember: bool
+    ) -> AsyncGenerator[Progress | BundledModel, None]:
+        """Take the models of a bundle into the store; each is told at the end.
+
+        Raises Forbidden to all but the terminal and for a signer who is not trusted, NotFound,
+        BadRequest, Conflict, InvalidModel, StorageFull.
+        """
+
+    def tell_bundle(self, path: str) -> BundleTold:
+        """Raises Forbidden to all but the terminal, NotFound, InvalidModel."""
+
+    def bundle_key(self) -> BundleKey:
+        """Made at first use. Raises ConfigurationError, StorageFull."""
+
+    def verify(
+        self, names: Sequence[str], *, repair: bool
+    ) -> AsyncGenerator[Progress | Fault | StoreTold, None]:
+        """Look at these models, or at the whole store; Faults, then one StoreTold, last.
+
+        `repair` fetches again what is damaged or missing, where a source has it, and removes
+        files no model needs. Raises NotFound, StorageFull, ConfigurationError.
+        """
 
     def take_file(self, path: str) -> AsyncGenerator[Progress | StoredBlob, None]:
         """Take a file of this machine into the store; one StoredBlob, last.
