@@ -41,7 +41,9 @@ class BundleReader:
     def __init__(self, file: BinaryIO) -> None:
         self.size_bytes = os.fstat(file.fileno()).st_size
         self._file = file
+        # Where the next file's header is, and how many bytes before it fill a block.
         self._next = 0
+        self._padding_bytes = 0
 
     def take_small(self, name: str, limit_bytes: int) -> bytes:
         """The bytes of the next file, which must have this name. Raises InvalidModel."""
@@ -72,18 +74,24 @@ class BundleReader:
 
     def finish(self) -> None:
         """Raises InvalidModel when the bundle goes on after its last file, or does not end."""
-        self._file.seek(self._next)
+        self._pass_over()
         if self._next + len(END) != self.size_bytes or self.read(len(END)) != END:
             raise InvalidModel("the bundle does not end where it should", hint=_AGAIN)
 
     def _block(self) -> bytes:
-        self._file.seek(self._next)
+        self._pass_over()
         return self.read(BLOCK_BYTES)
+
+    def _pass_over(self) -> None:
+        self._file.seek(self._next - self._padding_bytes)
+        if any(self.read(self._padding_bytes)):
+            raise InvalidModel("the bundle was altered or damaged", hint=_AGAIN)
 
     def _enter(self, name: str, size_bytes: int, block: bytes) -> None:
         if block != header_of(name, size_bytes):
             raise _wrong(name, block)
         self._next += room_of(size_bytes)
+        self._padding_bytes = -size_bytes % BLOCK_BYTES
         if self._next > self.size_bytes:
             raise InvalidModel(f"{name} is larger than the bundle", hint=_AGAIN)
 
