@@ -234,7 +234,7 @@ class Manifests:
         removed = 0
         for path in self._directory.glob("*/*/*/.*"):
             with contextlib.suppress(OSError):
-                if is_temporary(path) and time.time() - path.stat().st_mtime >= grace_seconds:
+                if is_temporary(path.name) and time.time() - path.stat().st_mtime >= grace_seconds:
                     path.unlink()
                     removed += 1
         for path in sorted(self._directory.glob("**/"), reverse=True):

@@ -6,6 +6,7 @@ One small JSON file that several processes may share; losing it costs time, noth
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from pathlib import Path
 from typing import TypeVar
@@ -84,7 +85,9 @@ class Remembered:
             return _Memory()
         try:
             with self._path.open("rb") as file:
-                memory = msgspec.json.decode(file.read(_LIMIT_BYTES), type=_Memory)
+                memory = msgspec.json.decode(
+                    file.read(min(_LIMIT_BYTES, os.fstat(file.fileno()).st_size)), type=_Memory
+                )
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return _Memory()
         return memory if memory.version == 1 else _Memory()

@@ -16,7 +16,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dimora.core.errors import BadRequest
-from dimora.storage.disk import disk_errors, make_private_directory, settle_directory, settle_file
+from dimora.storage.disk import (
+    disk_errors,
+    make_private_directory,
+    settle_directory,
+    settle_file,
+)
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 CHUNK_BYTES = 1 << 20
@@ -115,7 +120,8 @@ class BlobStore:
         """A small blob's bytes; None when it is missing, larger than `limit_bytes` or altered."""
         try:
             with self.path(digest).open("rb") as file:
-                data = file.read(limit_bytes + 1)
+                # As many bytes as are asked for are made room for, however few there are.
+                data = file.read(min(limit_bytes, os.fstat(file.fileno()).st_size) + 1)
         except OSError:
             return None
         intact = f"sha256:{hashlib.sha256(data).hexdigest()}" == digest

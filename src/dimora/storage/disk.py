@@ -101,9 +101,9 @@ def temporary_for(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}{_TEMPORARY}")
 
 
-def is_temporary(path: Path) -> bool:
-    """Whether the file was begun by `temporary_for`, by this or another process."""
-    return path.name.startswith(".") and path.name.endswith(_TEMPORARY)
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name was begun by `temporary_for`, by this or another process."""
+    return name.startswith(".") and name.endswith(_TEMPORARY)
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:

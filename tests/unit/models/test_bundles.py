@@ -685,7 +685,7 @@ def test_a_bundle_cut_off_or_altered_anywhere_is_refused_and_leaves_nothing(
 ) -> None:
     whole = bundle.read_bytes()
     other = trusting(ours, tmp_path / "theirs")
-    step = max(1, len(whole) // 150)
+    step = 1 if os.environ.get("DIMORA_TEST_LONG") else len(whole) // 40 - 7
     for at in range(0, len(whole), step):
         for damaged in (whole[:at], _flip(whole, at)):
             bundle.write_bytes(damaged)
@@ -737,7 +737,7 @@ def test_neither_way_holds_more_than_some_megabytes_in_memory(tmp_path: Path) ->
     take_in(trusting(ours, tmp_path / "theirs"), bundle)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 12 << 20
+    assert peak < 8 << 20
     counts = [s.completed_bytes for s in steps if s.status == "exporting"]
     assert len(counts) > 5
     assert counts == sorted(counts)
