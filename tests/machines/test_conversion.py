@@ -15,7 +15,6 @@ from dimora.models.toolchain import Toolchain
 from dimora.prompts.prompt import Prompt
 from dimora.tasks.options import Sampling
 from dimora.tasks.recipe import AdapterPart, Recipe
-from tests.conftest import run_dimora
 from tests.machines.checkpoints import export_folder, train_adapter
 from tests.worker_client import worker
 
@@ -90,13 +89,12 @@ def test_equal_folders_give_equal_models(kitchen, converted, folder):
 
 
 def test_it_is_quantized_and_still_answers(kitchen, converted, tmp_path):
-    done = run_dimora("quantize", converted, "q4_k_m", home=kitchen.home)
-    assert "quantizing F16 model to Q4_K_M" in done.stderr
-    assert "made 'smol:f16-q4_k_m'" in done.stderr
-    model = kitchen.store.find("smol:f16-q4_k_m")
+    statuses = kitchen.create("smol:small", Recipe(source=converted, quantize="q4_k_m"))
+    assert "quantizing F16 model to Q4_K_M" in statuses
+    model = kitchen.store.find("smol:small")
     assert model.summary.details.quantization_level == "Q4_K_M"
     assert model.summary.size_bytes < kitchen.store.find(converted).summary.size_bytes / 2
-    assert "Paris" in kitchen.answer("smol:f16-q4_k_m", "The capital of France is", tmp_path)
+    assert "Paris" in kitchen.answer("smol:small", "The capital of France is", tmp_path)
 
 
 def test_an_adapter_trained_with_peft_changes_the_answer(kitchen, converted, folder, tmp_path):

@@ -93,6 +93,20 @@ def test_an_installed_toolchain_is_told_and_not_built_again(toolchain):
     assert (toolchain.root / "build.log").stat().st_size > 1000
 
 
+def test_a_source_that_is_not_the_pinned_one_is_never_unpacked(toolchain, tmp_path):
+    (tmp_path / read_pin().archive_names[0]).write_bytes(b"something else")
+    home = tmp_path / "home"
+    only_here = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
+    done = run_dimora("toolchain", "install", home=home, check=False, **only_here)
+    assert done.returncode == 1
+    assert "an index, or something on the way to it, changes files" in done.stderr
+    told = json.loads(run_dimora("toolchain", "status", "--json", home=home).stdout)
+    assert told["state"] == "begun"
+    assert list((home / "toolchain" / read_pin().version).iterdir()) == []
+    run_dimora("toolchain", "remove", home=home)
+    assert run_dimora("toolchain", "remove", home=home, check=False).returncode == 1
+
+
 def test_a_model_runs_in_the_toolchains_server_as_soon_as_there_is_one(
     toolchain, tmp_path, model_home
 ):

@@ -44,7 +44,8 @@ def improve(wish: Wish, request_for: Callable[[str], Request]) -> int:
         replaces = _exists(door, wish.name)
         work = f"{_tagged(wish.name)}{_CANDIDATE}" if replaces else wish.name
         with closing(door.ask(request_for(work))) as events:
-            show_progress(events)
+            for warning in show_progress(events):
+                click.echo(f"note: {warning}", err=True)
         title = wish.text.name if wish.text else ""
         compare = CompareModels(model=work, source=wish.source, text=text, title=title)
         card = _compare(door, compare)

@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 from dimora.core.errors import InternalError
 
 _READ_BYTES = 1 << 16
@@ -38,7 +40,10 @@ _PRIVATE = re.compile(r"DIMORA_|OLLAMA_|HF_|PIP_|GIT_|.*(TOKEN|SECRET|PASSWORD|A
 
 
 class Program:
-    """One run of a program. `status` is its exit status, negative for a signal, once it ended."""
+    """One run of a program. `status` is its exit status, negative for a signal, once it ended.
+
+    `inherited` are descriptors of open files that it shares.
+    """
 
     def __init__(
         self,
@@ -47,6 +52,7 @@ class Program:
         limit_seconds: float,
         environment: Mapping[str, str] | None = None,
         log_path: Path | None = None,
+        inherited: Sequence[int] = (),
     ) -> None:
         self.status = 0
         self.timed_out = False
@@ -56,6 +62,7 @@ class Program:
         kept = {k: v for k, v in os.environ.items() if not _PRIVATE.match(k)}
         self._environment = {**kept, **(environment or {})}
         self._log_path = log_path
+        self._inherited = inherited
 
     @property
     def said(self) -> str:
@@ -82,6 +89,7 @@ class Program:
                 stderr=asyncio.subprocess.STDOUT,
                 env=self._environment,
                 start_new_session=True,
+                pass_fds=self._inherited,
             )
         except OSError as why:
             name = Path(self._argv[0]).name
@@ -142,6 +150,12 @@ def _step_back(pid: int) -> None:
 
 def _end_group(process: asyncio.subprocess.Process) -> None:
     """End the program and all it started, whether it still runs or left some behind."""
+    if process.returncode is None:
+        # Build tools put what they start into groups of its own.
+        with contextlib.suppress(psutil.Error):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    child.kill()
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":
             process.kill()

@@ -169,8 +169,8 @@ def remove_toolchain(root: Path) -> bool:
 
 
 @contextlib.contextmanager
-def installing(root: Path) -> Iterator[None]:
-    """One installation or removal at a time. Raises Conflict."""
+def installing(root: Path) -> Iterator[int]:
+    """One installation or removal at a time; gives the lock's descriptor. Raises Conflict."""
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = FileLock(root / ".lock")
     if not lock.try_acquire():
@@ -178,7 +178,7 @@ def installing(root: Path) -> Iterator[None]:
             "the toolchain is being installed by another process", hint="wait until it is done"
         )
     try:
-        yield
+        yield lock.descriptor
     finally:
         lock.release()
 

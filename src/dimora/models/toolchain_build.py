@@ -133,16 +133,27 @@ async def _check_version(cmake: str) -> None:
 
 
 class Build:
-    """A build directory that is worked on until it is done."""
+    """A build directory that is worked on until it is done.
+
+    `lock` is the descriptor of the lock on it: compilers that outlive us go on holding it.
+    """
 
     def __init__(
-        self, tools: Tools, source: Path, directory: Path, log_path: Path, jobs: int
+        self,
+        tools: Tools,
+        source: Path,
+        directory: Path,
+        log_path: Path,
+        *,
+        jobs: int,
+        lock: int,
     ) -> None:
         self.directory = directory
         self._tools = tools
         self._source = source
         self._log_path = log_path
         self._jobs = jobs
+        self._lock = lock
 
     def program(self, name: str) -> Path:
         """Where an executable lies once it is built."""
@@ -191,6 +202,7 @@ class Build:
             limit_seconds=limit_seconds,
             environment=self._tools.environment,
             log_path=self._log_path,
+            inherited=(self._lock,),
         )
 
 

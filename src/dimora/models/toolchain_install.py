@@ -64,16 +64,16 @@ class Installation:
 
         Raises NotFound when a tool is missing, Conflict, SourceFailed, StorageFull, InternalError.
         """
-        with disk_errors(_PLACE), installing(self._root):
+        with disk_errors(_PLACE), installing(self._root) as lock:
             found = await asyncio.to_thread(find_toolchain, self._root)
             if found is None or found.root != self._version:
                 started = time.time()
-                async with contextlib.aclosing(self._make(started)) as steps:
+                async with contextlib.aclosing(self._make(started, lock)) as steps:
                     async for progress in steps:
                         yield progress
             yield Progress(status="success")
 
-    async def _make(self, started: float) -> AsyncGenerator[Progress, None]:
+    async def _make(self, started: float, lock: int) -> AsyncGenerator[Progress, None]:
         tools = await find_tools()
         self._version.mkdir(mode=0o700, exist_ok=True)
         require_room(self._version, self._pin.needed_bytes, _PLACE)
@@ -81,7 +81,8 @@ class Installation:
             async with contextlib.aclosing(self._bring_source()) as steps:
                 async for progress in steps:
                     yield progress
-        build = Build(tools, self._source, self._version / "build", self._log, self._jobs)
+        directory = self._version / "build"
+        build = Build(tools, self._source, directory, self._log, jobs=self._jobs, lock=lock)
         failed = Failed(self._version / FAILED)
         for way in ways():
             failing = failed.formats_of(way)

@@ -46,6 +46,12 @@ class FileLock:
         self._file = file
         return True
 
+    @property
+    def descriptor(self) -> int:
+        """The open file, -1 while the lock is not held. A program that inherits it shares the lock:
+        it is free when both have ended."""
+        return -1 if self._file is None else self._file
+
     def release(self, *, remove: bool = False) -> None:
         """Give the lock back; `remove` takes the file away as well."""
         if self._file is None:

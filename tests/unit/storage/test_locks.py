@@ -58,3 +58,20 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     process.stdout.close()
     assert lock.try_acquire()
     lock.release()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors are shared on POSIX only")
+def test_a_program_that_inherits_the_lock_holds_it_as_long_as_it_lives(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "lock")
+    assert lock.descriptor == -1
+    assert lock.try_acquire()
+    program = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=(lock.descriptor,)
+    )
+    lock.release()
+    other = FileLock(tmp_path / "lock")
+    assert not other.try_acquire()
+    program.kill()
+    program.wait()
+    assert other.try_acquire()
+    other.release()

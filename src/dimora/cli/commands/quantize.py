@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from pathlib import Path
 
 import click
 
-from dimora.cli.asking import door_here, show_progress
+from dimora.cli.improving import Wish, improve, name_beside
 from dimora.tasks.create_model import CreateModel
 from dimora.tasks.recipe import Recipe
 
 
 @click.command()
 @click.argument("model")
-@click.argument("type_", metavar="TYPE")
+@click.argument("kind", metavar="TYPE")
 @click.option("--name", metavar="NEW", help="What to call it; else TYPE is added to the tag.")
-def command(model: str, type_: str, name: str | None) -> None:
+@click.option("--text", type=click.Path(path_type=Path), help="Text to compare the two over.")
+@click.option("-y", "--yes", is_flag=True, help="Replace also what is worse than the bounds.")
+@click.option("--json", "as_json", is_flag=True, help="The card as JSON.")
+def command(
+    model: str, kind: str, name: str | None, text: Path | None, yes: bool, as_json: bool
+) -> int:
     """Make a form of MODEL with fewer bits a weight, beside the original.
 
     TYPE is Q8_0, Q6_K, Q5_K_M, Q4_K_M, Q4_0 or another kind of GGUF, in any case. Those with a K or
     an I need `dimora toolchain install` once; MODEL has to be F32, F16, BF16 or Q8_0.
     """
-    target = name or name_beside(model, type_)
-    request = CreateModel(model=target, recipe=Recipe(source=model, quantize=type_))
-    with door_here() as door, closing(door.ask(request)) as events:
-        for warning in show_progress(events):
-            click.echo(f"note: {warning}", err=True)
-    click.echo(f"made '{target}'", err=True)
+    target = name or name_beside(model, kind.lower())
+    wish = Wish(source=model, name=target, text=text, yes=yes, as_json=as_json)
 
+    def request_for(work: str) -> CreateModel:
+        return CreateModel(model=work, recipe=Recipe(source=model, quantize=kind))
 
-def name_beside(model: str, kind: str) -> str:
-    """`smollm2:135m` and `Q4_K_M` are `smollm2:135m-q4_k_m`; a tag that is none is left out."""
-    last = model.rpartition("/")[2]
-    tagged = f"{model}-" if ":" in last and not last.endswith(":latest") else ""
-    bare = model.removesuffix(":latest")
-    return f"{tagged or f'{bare}:'}{kind.lower()}"
+    return improve(wish, request_for)
