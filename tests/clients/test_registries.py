@@ -1,10 +1,13 @@
-"""Pull and push against a real registry server, Debian's docker-registry, on loopback."""
+"""Pull and push against a real registry server, Debian's docker-registry, on loopback: by the
+store, by the terminal, and by Ollama's own clients through a server."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -13,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import ollama
 import pytest
 
 from dimora.core.errors import NotFound
@@ -20,9 +24,19 @@ from dimora.core.written import Credential
 from dimora.models.access import SourceAccess
 from dimora.models.network import Refused
 from dimora.models.store import ModelStore
+from tests.conftest import Server, run_dimora, serving
 from tests.unit.models.making import tiny_gguf
 
 USER, PASSWORD = "anna", "correct horse"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs() -> None:
+    missing = [name for name in ("docker-registry", "htpasswd") if shutil.which(name) is None]
+    if missing and os.environ.get("CI"):
+        pytest.fail(f"{missing} are needed in CI")
+    if missing:
+        pytest.skip(f"{missing} are not installed: registries are not tested")
 
 
 class Running:
@@ -171,6 +185,113 @@ async def test_an_artifact_of_another_tool_becomes_a_model(registry, tmp_path, w
     await statuses(store.pull(name))
     model = store.find(name)
     assert model.weights_digest == f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def house_with(home: Path, host: str, weights_path: Path) -> ModelStore:
+    """A home with one model, `tiny`."""
+    store = store_at(home / "models", host)
+    store.import_file(weights_path, "tiny")
+    return store
+
+
+@pytest.fixture
+def moving(registry, tmp_path, weights_path) -> Iterator[Server]:
+    """A server that may use the registry, and has the model `tiny`."""
+    house_with(tmp_path / "home", registry.host, weights_path)
+    with serving(tmp_path / "home", DIMORA_REGISTRIES=registry.host) as running:
+        yield running
+
+
+def test_the_python_client_of_ollama_pushes_and_pulls_with_progress(registry, moving, weights_path):
+    client = ollama.Client(moving.url)
+    name = f"{registry.host}/python/tiny:v1"
+    client.copy("tiny", name)
+    told = list(client.push(name, stream=True))
+    assert told[0].status == "retrieving manifest"
+    assert told[-1].status == "success"
+    size = weights_path.stat().st_size
+    assert any(step.total == size and 0 < (step.completed or 0) <= size for step in told)
+    before = client.list().models[0].digest
+    client.delete(name)
+    told = list(client.pull(name, stream=True))
+    assert told[0].status == "pulling manifest"
+    assert [step.status for step in told][-3:] == [
+        "verifying sha256 digest",
+        "writing manifest",
+        "success",
+    ]
+    assert {model.digest for model in client.list().models} == {before}
+    assert client.pull(name).status == "success"
+    assert client.push(name).status == "success"
+    with pytest.raises(ollama.ResponseError) as caught:
+        client.pull(f"{registry.host}/python/nobody")
+    assert caught.value.status_code == 404
+    assert caught.value.error == "pull model manifest: file does not exist"
+    with pytest.raises(ollama.ResponseError) as caught:
+        client.pull("registry.example.org/python/tiny")
+    assert caught.value.status_code == 403
+
+
+def test_the_javascript_client_of_ollama_pushes_and_pulls_with_progress(registry, moving, packages):
+    result = subprocess.run(
+        ["node", "--test", "registry.test.mjs"],
+        cwd=packages,
+        env=os.environ | {"DIMORA_URL": moving.url, "REGISTRY": registry.host},
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_terminal_pushes_and_pulls(locked, tmp_path, weights_path):
+    name = f"{locked.host}/terminal/tiny"
+    home = tmp_path / "home"
+    house_with(home, locked.host, weights_path).copy("tiny", name)
+    words = {
+        "DIMORA_REGISTRIES": locked.host,
+        "DIMORA_REGISTRY_CREDENTIALS": f"{locked.host}={USER}:{PASSWORD}",
+    }
+    done = run_dimora("push", name, home=home, **words)
+    assert done.stderr.splitlines()[-1] == "success"
+    done = run_dimora("pull", name, home=tmp_path / "other", **words)
+    assert done.stderr.splitlines()[-1] == "success"
+    assert name in run_dimora("list", home=tmp_path / "other").stdout
+    done = run_dimora("pull", name, home=tmp_path / "stranger", check=False)
+    assert done.returncode == 1
+    assert "DIMORA_REGISTRIES" in done.stderr
+
+
+def test_nothing_a_server_says_or_writes_down_tells_a_password(locked, tmp_path, weights_path):
+    house_with(tmp_path / "home", locked.host, weights_path).copy("tiny", f"{locked.host}/a/tiny")
+    wrong = f"{locked.host}={USER}:guess-7391"
+    with serving(
+        tmp_path / "home",
+        DIMORA_REGISTRIES=locked.host,
+        DIMORA_REGISTRY_CREDENTIALS=wrong,
+        DIMORA_HUB_TOKEN="guess-7391",
+        DIMORA_DEBUG="1",
+    ) as running:
+        client = ollama.Client(running.url)
+        said = ""
+        for ask in (client.pull, client.push):
+            for stream in (True, False):
+                with pytest.raises(ollama.ResponseError) as caught:
+                    list(ask(f"{locked.host}/a/tiny", stream=stream))
+                said += str(caught.value)
+        assert "does not let us in" in said
+        files = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+        kept = b"".join(path.read_bytes() for path in files if "blobs" not in path.parts)
+        assert b"push_model" in kept
+        shown = base64.b64encode(f"{USER}:guess-7391".encode()).decode()
+        for secret in ("guess-7391", shown):
+            assert secret not in said + running.log
+            assert secret.encode() not in kept
+    shown = run_dimora(
+        "config", "show", home=tmp_path / "home", DIMORA_REGISTRY_CREDENTIALS=wrong
+    ).stdout
+    assert "guess-7391" not in shown
 
 
 def put_artifact(host: str, repository: str, tag: str, layers: dict) -> None:
