@@ -305,3 +305,15 @@ def test_a_key_without_the_right_brings_nothing(kitchen: Path, tmp_path: Path) -
         assert not list((tmp_path / "home").glob("models/blobs/*"))
         terminal(tmp_path / "mine", "create", "x", cwd=kitchen,
                  DIMORA_API_KEY="0123456789abcdef", **host)  # fmt: skip
+
+
+def test_what_cannot_be_converted_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"architectures": ["OddForCausalLM"]}')
+    with (folder / "model.safetensors").open("wb") as file:
+        file.truncate(1 << 30)
+    told = terminal(tmp_path / "home", "create", "x", cwd=folder, check=False)
+    assert told.returncode == 1
+    assert "toolchain" in told.stderr and "taking in" not in told.stderr
+    assert not (tmp_path / "home" / "models").exists()

@@ -6,14 +6,16 @@ import sys
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
-from dimora.cli.asking import door_here, show_progress
+from dimora.cli.asking import door_here, settings_here, show_progress
 from dimora.cli.door import Door
 from dimora.cli.local_files import Files, LocalFiles, find_files
-from dimora.core.errors import BadRequest
+from dimora.core.errors import BadRequest, InvalidModel
+from dimora.core.settings import Settings
 from dimora.core.types import Done, Event
 from dimora.tasks.create_model import CreateModel
 from dimora.tasks.modelfile import LIMIT_BYTES, Modelfile, parse_modelfile
@@ -35,8 +37,11 @@ def command(name: str, path: str | None, quantize: str, draft_quantize: str) -> 
     modelfile, directory = _read(path)
     local = find_files(modelfile, directory)
     making = _Making(name, modelfile, local, (quantize, draft_quantize))
-    with door_here() as door, closing(making.steps(door)) as events:
-        show_progress(events)
+    settings = settings_here()
+    with door_here(settings) as door:
+        _look_ahead(local.files, settings, door)
+        with closing(making.steps(door)) as events:
+            show_progress(events)
     for warning in (*modelfile.warnings, *making.warnings):
         click.echo(f"Warning: {warning}", err=True)
     if making.linked:
@@ -45,6 +50,29 @@ def command(name: str, path: str | None, quantize: str, draft_quantize: str) -> 
             " (DIMORA_LINK_FILES=false makes copies)",
             err=True,
         )
+
+
+def _look_ahead(files: Files, settings: Settings, door: Door) -> None:
+    """Refuse what cannot be converted before gigabytes of it are read.
+
+    Raises InvalidModel naming the architecture, NotFound where the toolchain is missing.
+    """
+    config = files.get("config.json")
+    if config is None or not any(name.endswith(".safetensors") for name in files):
+        return
+    from dimora.models.checkpoints import known_architectures, require_architecture
+    from dimora.models.toolchain import find_toolchain, require_toolchain
+
+    toolchain = find_toolchain(settings.toolchain_path)
+    if toolchain is None:
+        if not door.is_remote:
+            require_toolchain(settings.toolchain_path, "converting safetensors")
+        return
+    try:
+        said = msgspec.json.decode(config.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError):
+        raise InvalidModel("config.json is not a JSON object") from None
+    require_architecture(said, known_architectures(toolchain.converters))
 
 
 def _read(path: str | None) -> tuple[Modelfile, Path]:
