@@ -14,6 +14,10 @@ from pathlib import Path
 import ollama
 import pytest
 
+from dimora.cli.door import ServerDoor
+from dimora.core.errors import Forbidden
+from dimora.core.settings import Address
+from dimora.tasks.take_file import TakeFile
 from tests.conftest import Server, run_dimora, serving
 from tests.unit.models.making import tiny_adapter, tiny_gguf
 
@@ -140,6 +144,7 @@ def test_all_words_of_a_modelfile_arrive(client: ollama.Client, base: str) -> No
         ({"model": "a b", "from": "base"}, 400, "invalid model name"),
         ({"model": "", "from": "base"}, 400, "invalid model name"),
         ({"from": "nobody"}, 404, "model 'nobody' not found"),
+        ({"from": "base", "draft": "nobody"}, 404, "model 'nobody' not found"),
         ({"from": "./m.gguf"}, 404, "model './m.gguf' not found"),
         ({"files": {"m.gguf": "sha256:" + "0" * 64}}, 400, "the file 'm.gguf' is not here"),
         ({"files": {"m.gguf": "../../etc/passwd"}}, 400, "is not a sha256 digest"),
@@ -291,6 +296,12 @@ def test_files_go_to_a_server_that_is_elsewhere(own: Server, tmp_path: Path) -> 
     assert "sending" not in again
     assert not (tmp_path / "mine" / "models").exists()
     assert "Far away." in ollama.Client(own.url).show("far").modelfile
+
+
+def test_only_the_terminals_own_house_opens_a_path(own: Server, kitchen: Path) -> None:
+    door = ServerDoor(Address("127.0.0.1", own.port))
+    with pytest.raises(Forbidden, match="only the terminal"):
+        list(door.ask(TakeFile(path=str(kitchen / "m.gguf"))))
 
 
 def test_a_key_without_the_right_brings_nothing(kitchen: Path, tmp_path: Path) -> None:

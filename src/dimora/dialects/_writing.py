@@ -34,7 +34,7 @@ def clip_name(name: str) -> str:
 
 def reword_missing(error: DimoraError, text: str) -> DimoraError:
     """The error itself, or when the model was not found the same with the route's own text."""
-    if not isinstance(error, NotFound) or error.code not in ("model_not_found", NotFound.code):
+    if not isinstance(error, NotFound):
         return error
     return NotFound(text, hint=error.hint, code="model_not_found", param="model")
 

@@ -122,11 +122,14 @@ class Creation:
         # One step behind: that nobody has the model is told before anything else, and its success
         # is not ours.
         last: Progress | None = None
-        async with aclosing(self._store.pull(name)) as steps:
-            async for progress in steps:
-                if last is not None:
-                    yield last
-                last = progress
+        try:
+            async with aclosing(self._store.pull(name)) as steps:
+                async for progress in steps:
+                    if last is not None:
+                        yield last
+                    last = progress
+        except NotFound as why:
+            raise _no_model(name, why.hint) from None
 
     def _begin(self) -> None:
         if self._recipe.source:
@@ -312,11 +315,10 @@ class Creation:
         store.drop_unreferenced((before | self._between) - store.digests_of(self._target))
 
 
-def _no_model(name: str) -> NotFound:
+def _no_model(name: str, hint: str = "") -> NotFound:
     shown = name[:400]
-    return NotFound(
-        f"model '{shown}' not found", code="model_not_found", hint=f"dimora pull {shown}"
-    )
+    hint = hint or f"dimora pull {shown}"
+    return NotFound(f"model '{shown}' not found", code="model_not_found", hint=hint)
 
 
 def _quantizable(header: Header, wanted: str) -> bool:

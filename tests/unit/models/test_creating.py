@@ -306,9 +306,9 @@ def test_a_model_that_needs_a_newer_ollama_is_refused(kitchen: Kitchen, base: st
 
 def test_what_is_missing_is_named(kitchen: Kitchen, base: str) -> None:
     assert kitchen.refused(BadRequest) == "neither 'from' or 'files' was specified"
-    assert kitchen.refused(NotFound, source="nowhere-at-all") == (
-        "pull model manifest: file does not exist"
-    )
+    files = {"m.gguf": kitchen.gguf()}
+    for recipe in ({"source": "nobody"}, {"files": files, "draft": "nobody"}):
+        assert kitchen.refused(NotFound, **recipe) == "model 'nobody' not found"
     assert "'m.gguf'" in kitchen.refused(BadRequest, files={"m.gguf": ABSENT})
     assert "'a.txt'" in kitchen.refused(BadRequest, source="base", documents={"a.txt": ABSENT})
 

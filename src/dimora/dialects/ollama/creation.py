@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
-from dimora.core.errors import BadRequest, UnsupportedFeature
+from dimora.core.errors import BadRequest, DimoraError, UnsupportedFeature
 from dimora.dialects._body import Body, BodyReader, read_options
 from dimora.dialects.base import Asked, Incoming
+from dimora.dialects.ollama import words
 from dimora.dialects.ollama.answers import ProgressAnswer
 from dimora.dialects.ollama.messages import MessageBody, read_messages
 from dimora.dialects.ollama.words import Wording, is_name
@@ -55,6 +56,13 @@ class CreateBody(Body, frozen=True, kw_only=True):
 _CREATE = BodyReader(CreateBody)
 
 
+class CreateAnswer(ProgressAnswer):
+    """What is missing may be the model, its draft, or a tool: it is told as it is."""
+
+    def refusal(self, error: DimoraError) -> bytes:
+        return words.error(error)
+
+
 def decode_create(incoming: Incoming) -> Asked:
     """Raises BadRequest; UnsupportedFeature for a model that runs on somebody else's machine."""
     body, warnings = _CREATE.read(incoming.body)
@@ -95,7 +103,7 @@ def decode_create(incoming: Incoming) -> Asked:
         recipe=recipe,
         warnings=(*warnings, *about_options, *about_messages, *ignored),
     )
-    return Asked(request, ProgressAnswer(Wording(body.source), streaming=body.stream))
+    return Asked(request, CreateAnswer(Wording(), streaming=body.stream))
 
 
 def read_adapters(adapters: Mapping[str, str | AdapterBody]) -> tuple[AdapterPart, ...]:
