@@ -19,7 +19,7 @@ from tests.worker_client import worker
 _HEAD_WIDTH = 64
 _ANSWER_TOKENS = 8
 _ROOM_TOKENS = 16
-_FEW_TOKENS = 300
+_FEW_TOKENS = 150
 _FILE_TYPES = {"F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q4_K": 15, "Q6_K": 18}
 _SKIPPED = ("GGUF.", "general.architecture", "llama.", "general.file_type")
 

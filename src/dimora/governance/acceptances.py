@@ -95,7 +95,8 @@ class Acceptances:
 def _not_accepted(model: str, terms: Terms) -> Forbidden:
     where = f" ({terms.license_url})" if terms.license_url else ""
     return Forbidden(
-        f"{model} is under the licence '{terms.license}'{where}, which nobody here has accepted",
+        f"{model} is under the licence '{terms.license}'{where}, which nobody here has accepted:"
+        " `dimora pull` asks for it, the setting accepted_licences may name it",
         code="licence_not_accepted",
-        hint="`dimora pull` asks; `--accept-licence` and the setting accepted_licences say yes",
+        hint="without a terminal `dimora pull --accept-licence` agrees to it",
     )

@@ -39,7 +39,8 @@ def test_a_licence_nobody_accepted_is_refused_with_its_name_and_the_setting(path
     with pytest.raises(Forbidden) as refused:
         Acceptances(path).require(ADA, "m:1b", TERMS, accepts=False)
     assert "House Licence" in refused.value.message and "https://h.example/l" in refused.value.text
-    assert "accepted_licences" in refused.value.hint
+    assert "accepted_licences" in refused.value.message
+    assert "--accept-licence" in refused.value.hint
     assert (refused.value.status, refused.value.code) == (403, "licence_not_accepted")
     assert not path.exists()
 
