@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port
+from tests.conftest import blob_of, free_port, run_dimora
 
 KEY = "a-key-for-neighbours-1"
 REPOSITORY = "library/smollm2"
@@ -199,3 +199,23 @@ def test_a_registry_of_other_people_mirrors_us(server, tmp_path):
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(f"{mirror}/v2/{REPOSITORY}/manifests/none", timeout=30)
         assert caught.value.code == 404
+
+
+@pytest.mark.parametrize("keys", [False, True])
+def test_one_dimora_pulls_from_another(make_server, model_home, tmp_path, keys):
+    extra = {"DIMORA_API_KEYS": f"neighbour:{KEY}:reader"} if keys else {}
+    server = make_server(DIMORA_ENGINE="echo", **extra)
+    host = server.url.removeprefix("http://")
+    name = f"{host}/{REPOSITORY}:135m"
+    settings = {"DIMORA_REGISTRIES": host}
+    if keys:
+        refused = run_dimora("pull", name, home=tmp_path / "home", check=False, **settings)
+        assert refused.returncode == 1
+        assert "credential" in refused.stderr
+        settings["DIMORA_REGISTRY_CREDENTIALS"] = f"{host}=anyone:{KEY}"
+    run_dimora("pull", name, home=tmp_path / "home", **settings)
+    pulled = blob_of(tmp_path / "home", name)
+    assert pulled.read_bytes() == blob_of(model_home, "smollm2:135m").read_bytes()
+    (here,) = json.loads(run_dimora("list", "--json", home=tmp_path / "home").stdout)
+    there = json.loads(run_dimora("list", "smollm2", "--json", home=model_home).stdout)[0]
+    assert here["digest"] == there["digest"]
