@@ -90,7 +90,9 @@ def choose(files: Sequence[HubFile], tag: str, repository: str) -> Chosen:
             if models
             else f"{repository} has no GGUF file",
             code="model_not_found",
-            hint=f"it has: {_listed(models)}" if models else "",
+            hint=f"it has: {_listed(models)}"
+            if models
+            else "a model in another form can be downloaded, and made one with `dimora create`",
         )
     model = _only_one(fitting, repository)
     if len(model.parts) > 1 or _PART.search(_stem(model.parts[0].name)):
