@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from dimora.models.toolchain import Toolchain
 from dimora.prompts.prompt import Prompt
 from dimora.tasks.options import Sampling
 from dimora.tasks.recipe import AdapterPart, Recipe
+from tests.conftest import run_dimora
+from tests.faults.hub_mirror import Mirror, Repository
+from tests.faults.site import site
 from tests.machines.checkpoints import export_folder, train_adapter
 from tests.worker_client import worker
 
@@ -47,7 +51,8 @@ class Kitchen:
         model = self.store.find(name)
         files = self.store.verified_files(model)
         server = "" if built_in else self.server
-        options = {"llama_server": server, "adapters": files.adapters, "parallel": 1}
+        # One thread: several would wait for each other wherever the machine has more to do.
+        options = {"llama_server": server, "adapters": files.adapters, "num_thread": 1}
         with worker("llama_cpp", Path(files.weights), model, scratch, **options) as client:
             return client.generate(Prompt(text=prompt), GREEDY)[0]
 
@@ -118,3 +123,29 @@ def test_a_conversion_that_fails_says_why_and_leaves_nothing(kitchen, folder):
         kitchen.create("smol:broken", Recipe(files=files))
     assert str(kitchen.home) not in error.value.text
     assert set(os.listdir(kitchen.store.blobs.directory)) == before
+
+
+def test_safetensors_of_a_hub_become_what_the_tag_says(toolchain, folder, tmp_path):
+    with ExitStack() as opened:
+        mirror = Mirror(lambda answer: opened.enter_context(site(answer)))
+        files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        mirror.repositories["ada/Smol"] = Repository(files)
+        store = ModelStore(
+            tmp_path / "models",
+            cache_path=tmp_path / "cache",
+            toolchain_path=toolchain.root.parent,
+            access=mirror.access(),
+        )
+
+        async def pull() -> list[str]:
+            return [step.status async for step in store.pull("hf.co/ada/Smol:q8_0")]
+
+        statuses = list(dict.fromkeys(asyncio.run(pull())))
+    assert "converting model" in statuses
+    assert "quantizing F16 model to Q8_0" in statuses
+    model = store.find("hf.co/ada/Smol:q8_0")
+    assert model.summary.details.quantization_level == "Q8_0"
+    needed = store.manifests.read(store.locate(model.name)).manifest.digests
+    left = {path.name.replace("-", ":", 1) for path in store.blobs.directory.iterdir()} - needed
+    sizes = [store.blobs.size_of(digest) or 0 for digest in left]
+    assert sum(sizes) < 1_000_000, "the weights it was made of are still there"
