@@ -16,7 +16,6 @@ from dimora.models.toolchain import Toolchain
 from dimora.prompts.prompt import Prompt
 from dimora.tasks.options import Sampling
 from dimora.tasks.recipe import AdapterPart, Recipe
-from tests.conftest import run_dimora
 from tests.faults.hub_mirror import Mirror, Repository
 from tests.faults.site import site
 from tests.machines.checkpoints import export_folder, train_adapter

@@ -17,7 +17,7 @@ import msgspec
 
 from dimora.core.errors import DimoraError, Forbidden, NotAuthenticated, NotFound, SourceFailed
 from dimora.core.types import Progress
-from dimora.models.fetching import BlobFetch, FileWanted
+from dimora.models.fetching import BlobFetch, Challenged, FileWanted
 from dimora.models.hub_choice import HubFile
 from dimora.models.names import is_relative_path
 from dimora.models.network import Answer, Network
@@ -161,7 +161,8 @@ class Hub:
             authorize=self._authorization,
         )
 
-    async def _proof(self) -> str | None:
+    async def _proof(self, _refusal: Challenged | None) -> str | None:
+        """The token of the settings is all there is to show, refused or not."""
         return self._authorization
 
     def _url(self, repository: Repository, file: HubFile) -> str:
