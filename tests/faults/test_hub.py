@@ -11,15 +11,14 @@ import pytest
 
 from dimora.core.errors import (
     DimoraError,
-    Forbidden,
     InvalidModel,
-    NotAuthenticated,
     NotFound,
     SourceFailed,
     UnsupportedFeature,
 )
 from dimora.core.settings import Settings
 from dimora.models.access import SourceAccess, access_of
+from dimora.models.network import Refused
 from dimora.models.store import ModelStore
 from tests.faults.hub_mirror import COMMIT, TOKEN, Mirror, Repository
 from tests.faults.site import Reply, site
@@ -205,7 +204,7 @@ async def test_a_file_name_that_leads_elsewhere_is_none(mirror, make_store, weig
 async def test_a_repository_that_is_not_there_is_not_found(mirror, make_store):
     error = await refused(make_store(TOKEN), "hf.co/ada/Nothing", NotFound)
     assert error.message == "pull model manifest: file does not exist"
-    without = await refused(make_store(name="two"), "hf.co/ada/Nothing", NotAuthenticated)
+    without = await refused(make_store(name="two"), "hf.co/ada/Nothing", Refused)
     assert "hub_token" in without.hint
 
 
@@ -213,9 +212,9 @@ async def test_a_private_repository_needs_the_token_and_says_so(mirror, make_sto
     repository = Repository({"a-Q4_0.gguf": weights()})
     repository.private = True
     mirror.repositories["ada/Tiny"] = repository
-    error = await refused(make_store(), "hf.co/ada/Tiny", NotAuthenticated)
+    error = await refused(make_store(), "hf.co/ada/Tiny", Refused)
     assert "DIMORA_HUB_TOKEN" in error.hint
-    wrong = await refused(make_store("hf_wrong", "two"), "hf.co/ada/Tiny", NotAuthenticated)
+    wrong = await refused(make_store("hf_wrong", "two"), "hf.co/ada/Tiny", Refused)
     assert "does not accept the token" in wrong.message
     store = make_store(TOKEN, "three")
     await pull(store, "hf.co/ada/Tiny")
@@ -229,10 +228,10 @@ async def test_a_gated_repository_says_to_accept_its_licence(mirror, make_store,
     repository.gated = "manual"
     mirror.repositories["ada/Tiny"] = repository
     mirror.accepted = False
-    error = await refused(make_store(), "hf.co/ada/Tiny", NotAuthenticated)
+    error = await refused(make_store(), "hf.co/ada/Tiny", Refused)
     assert "accept it at" in error.hint
     assert "hub_token" in error.hint
-    with_token = await refused(make_store(TOKEN, "two"), "hf.co/ada/Tiny", Forbidden)
+    with_token = await refused(make_store(TOKEN, "two"), "hf.co/ada/Tiny", Refused)
     assert f"accept its licence at {mirror.hub.url}/ada/Tiny" in with_token.hint
     mirror.accepted = True
     await pull(make_store(TOKEN, "three"), "hf.co/ada/Tiny")

@@ -15,12 +15,12 @@ from urllib.parse import quote
 
 import msgspec
 
-from dimora.core.errors import DimoraError, Forbidden, NotAuthenticated, NotFound, SourceFailed
+from dimora.core.errors import DimoraError, NotFound, SourceFailed
 from dimora.core.types import Progress
 from dimora.models.fetching import BlobFetch, Challenged, FileWanted
 from dimora.models.hub_choice import HubFile
 from dimora.models.names import is_relative_path
-from dimora.models.network import Answer, Network
+from dimora.models.network import Answer, Network, Refused
 from dimora.models.places import place_of
 from dimora.models.taking import Taken
 from dimora.storage.blobs import BlobStore
@@ -82,7 +82,7 @@ class Hub:
         return self._place.key
 
     async def look_up(self, name: str) -> Repository:
-        """Raises NotFound, NotAuthenticated, Forbidden, SourceFailed."""
+        """Raises NotFound, Refused, SourceFailed."""
         reply = await self._read(
             f"/api/models/{name}/revision/{_REVISION}?blobs=true", _LIST_LIMIT_BYTES
         )
@@ -110,7 +110,7 @@ class Hub:
         """A file on its way into the store, checked against the digest the hub tells. Where it
         tells none, only the size is known before: the digest is then that of the bytes that came.
 
-        Raises NotFound, NotAuthenticated, Forbidden, SourceFailed, StorageFull.
+        Raises NotFound, Refused, SourceFailed, StorageFull.
         """
         url = self._url(repository, file)
         if not file.size_bytes:
@@ -128,11 +128,11 @@ class Hub:
             async with aclosing(fetch.run()) as steps:
                 async for step in steps:
                     yield step
-        except NotAuthenticated:
+        except Refused:
             raise self._refusal(403, repository.name, repository) from None
 
     async def read(self, repository: Repository, file: HubFile, *, limit_bytes: int) -> bytes:
-        """A small file. Raises NotFound, NotAuthenticated, Forbidden, SourceFailed."""
+        """A small file. Raises NotFound, Refused, SourceFailed."""
         path = self._url(repository, file).removeprefix(self._endpoint)
         reply = await self._read(path, limit_bytes)
         if reply.status != 200:
@@ -173,16 +173,14 @@ class Hub:
         if repository is not None and repository.is_gated and status in (401, 403):
             return self._gated(name)
         if status == 401 and self._authorization is None:
-            return NotAuthenticated(
+            return Refused(
                 f"{self.host} has no repository {name} that may be read without a token",
                 hint="check the name; if it is private, set hub_token (DIMORA_HUB_TOKEN)",
-                code="hub_refuses",
             )
         if status == 401:
-            return NotAuthenticated(
+            return Refused(
                 f"{self.host} does not accept the token",
                 hint="set hub_token (DIMORA_HUB_TOKEN) to a token of that hub that may read",
-                code="hub_refuses",
             )
         if status == 403:
             return self._gated(name)
@@ -197,16 +195,14 @@ class Hub:
     def _gated(self, name: str) -> DimoraError:
         """Who has a token has not accepted the terms; who has none has to do both."""
         if self._authorization is None:
-            return NotAuthenticated(
+            return Refused(
                 f"{name} is only for those who accept its licence on {self.host}",
                 hint=f"accept it at {self._endpoint}/{name}, then set hub_token"
                 " (DIMORA_HUB_TOKEN) to a token of yours",
-                code="hub_refuses",
             )
-        return Forbidden(
+        return Refused(
             f"{self.host} does not let the holder of the token read {name}",
             hint=f"accept its licence at {self._endpoint}/{name}, and let the token read it",
-            code="hub_refuses",
         )
 
 
