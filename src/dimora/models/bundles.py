@@ -26,7 +26,7 @@ from dimora.models.manifests import (
     Manifest,
     decode_manifest,
 )
-from dimora.models.names import Name, parse_name
+from dimora.models.names import Name, is_relative_path, parse_name
 from dimora.storage.blobs import is_digest
 
 LAYOUT_NAME, INDEX_NAME, SIGNATURE_NAME = "oci-layout", "index.json", "dimora-signature.json"
@@ -115,6 +115,8 @@ def make_model(name: Name, data: bytes) -> BundleModel:
     for layer in (manifest.config, *manifest.layers):
         if layer.kind not in _LARGE and layer.size > TEXT_LIMIT_BYTES:
             raise InvalidModel(f"a {layer.kind[:40]} layer of {layer.size} bytes is too large")
+        if layer.name and not is_relative_path(layer.name):
+            raise InvalidModel(f"{name.display} names a file {layer.name[:80]!r}")
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     return BundleModel(name=name, digest=digest, data=data, manifest=manifest)
 

@@ -68,26 +68,50 @@ async def bring(wanted: Wanted, store: ModelStore) -> AsyncGenerator[Progress | 
     yield brought
 
 
+async def bring_blob(
+    wanted: Wanted, layer: Layer, store: ModelStore
+) -> AsyncGenerator[Progress, None]:
+    """See sources.base.Source.fetch_blob."""
+    repositories = await _repositories(wanted, Network(store.access))
+    for registry in repositories:
+        fetch = registry.fetch(layer.digest, layer.size, store.blobs)
+        try:
+            async with contextlib.aclosing(fetch.run()) as steps:
+                async for step in steps:
+                    if isinstance(step, Progress):
+                        yield step
+        except (NotFound, Refused):
+            if registry is repositories[-1]:
+                raise
+        else:
+            return
+
+
 async def _find(wanted: Wanted, network: Network) -> tuple[Registry, bytes]:
     """The repository that has the model, and its manifest. Raises NotFound, SourceFailed."""
-    name = wanted.name
-    url = await find_registry(network, name, wanted.text, insecure=wanted.insecure)
-    repositories = [f"{name.namespace}/{name.model}"]
-    if name.namespace == DEFAULT_NAMESPACE and name.host != DEFAULT_HOST:
-        # Registries of other tools have repositories without a namespace.
-        repositories.append(name.model)
-    for last, repository in enumerate(repositories, 1):
-        registry = Registry(network, url, repository, insecure=wanted.insecure)
+    repositories = await _repositories(wanted, network)
+    for registry in repositories:
         try:
-            data, kind = await registry.manifest(name.tag)
+            data, kind = await registry.manifest(wanted.name.tag)
         except (NotFound, Refused):
-            if last == len(repositories):
+            if registry is repositories[-1]:
                 raise
             continue
         break
     if kind in _LISTS:
         data, _ = await registry.manifest(choose_manifest(data))
     return registry, data
+
+
+async def _repositories(wanted: Wanted, network: Network) -> list[Registry]:
+    """Where the model may be, at least one place. Raises SourceFailed."""
+    name = wanted.name
+    url = await find_registry(network, name, wanted.text, insecure=wanted.insecure)
+    found = [f"{name.namespace}/{name.model}"]
+    if name.namespace == DEFAULT_NAMESPACE and name.host != DEFAULT_HOST:
+        # Registries of other tools have repositories without a namespace.
+        found.append(name.model)
+    return [Registry(network, url, place, insecure=wanted.insecure) for place in found]
 
 
 def _plan(data: bytes, wanted: Wanted, store: ModelStore) -> Brought:

@@ -128,8 +128,14 @@ class Mending:
             return
         with self._aside(digest):
             for wanted, source in await asyncio.to_thread(self._places, digest, found.name):
+                give = getattr(source, "fetch_blob", None)
+                giving = (
+                    give(wanted, layer, store)
+                    if give is not None
+                    else _fetch(store, wanted, source, found)
+                )
                 with self._telling_why():
-                    async with contextlib.aclosing(_fetch(store, wanted, source, found)) as steps:
+                    async with contextlib.aclosing(giving) as steps:
                         async for step in steps:
                             yield step
                 if await asyncio.to_thread(store.verify_blob, digest):
@@ -185,7 +191,7 @@ class Mending:
 async def _fetch(
     store: ModelStore, wanted: Wanted, source: Source, found: Found
 ) -> AsyncGenerator[Progress, None]:
-    """Fetch the files of a model without changing its name's meaning.
+    """Fetch the files of a model without changing what its name means here.
 
     Ends early when the source has another version by now: nobody asked for its files.
     """

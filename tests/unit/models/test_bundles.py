@@ -635,6 +635,10 @@ def _huge_text(forgery: Forgery) -> None:
     )
 
 
+def _document_upwards(forgery: Forgery) -> None:
+    forgery.change_manifest(lambda manifest: manifest["layers"][-1].update(name="../../evil"))
+
+
 def _negative_size(forgery: Forgery) -> None:
     forgery.change_manifest(lambda manifest: manifest["layers"][0].update(size=-1))
 

@@ -49,7 +49,12 @@ class Brought(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Source(Protocol):
-    """The shape of a source's file."""
+    """The shape of a source's file.
+
+    One that can give a single file by its digest has a function more, by which models are mended:
+    `fetch_blob(wanted, layer, store)` yields Progress, and the blob is in the store then. It raises
+    what `fetch` raises.
+    """
 
     def accepts(self, wanted: Wanted) -> bool:
         """Whether this source has such models; exactly one source accepts each name."""

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from dimora.core.types import Progress
+from dimora.models.manifests import Layer
 from dimora.models.names import DEFAULT_HOST
 from dimora.models.sources.base import Brought, Wanted
 
@@ -25,5 +26,16 @@ async def fetch(wanted: Wanted, store: ModelStore) -> AsyncGenerator[Progress | 
     from dimora.models.registry_pull import bring
 
     async with aclosing(bring(wanted, store)) as steps:
+        async for step in steps:
+            yield step
+
+
+async def fetch_blob(
+    wanted: Wanted, layer: Layer, store: ModelStore
+) -> AsyncGenerator[Progress, None]:
+    """See sources.base."""
+    from dimora.models.registry_pull import bring_blob
+
+    async with aclosing(bring_blob(wanted, layer, store)) as steps:
         async for step in steps:
             yield step
