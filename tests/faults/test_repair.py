@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from dimora.core.errors import ConfigurationError
 from dimora.core.types import Progress
 from dimora.models.access import SourceAccess
 from dimora.models.catalogue import Catalogue
@@ -215,21 +213,3 @@ async def test_a_repair_that_is_given_up_can_be_begun_again(open_site, registry,
     assert not [name for name in files_in(store) if name.startswith("tmp-")]
     assert (await repair(store))[0][0].mended
     assert await faults_of(store) == []
-
-
-async def test_a_store_that_cannot_be_written_is_said_to_be_so(tmp_path, monkeypatch, weights):
-    from tests.unit.models.making import OllamaStore
-
-    OllamaStore(tmp_path / "models").model(
-        ("registry.ollama.ai", "library", "tiny", "latest"), [("model", weights.read_bytes())]
-    )
-    store = store_for(tmp_path)
-    store.blobs.path(digest_of(weights.read_bytes())).write_bytes(b"GGUF")
-
-    def refuse(*_: object, **__: object) -> None:
-        raise PermissionError(30, "Read-only file system")
-
-    monkeypatch.setattr("os.rename", refuse)
-    with pytest.raises(ConfigurationError, match="cannot be written"):
-        await repair(store)
-    assert asyncio.get_running_loop().is_running()
