@@ -6,6 +6,7 @@ It holds the rooms together, and nothing outside it: two houses may live in one 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
@@ -56,6 +57,8 @@ from dimora.tasks.keeping import BundledModel, BundleKey, BundleTold, Fault, Sto
 from dimora.tasks.options import Options
 from dimora.tasks.recipe import Recipe
 
+_log = logging.getLogger("dimora.runtime")
+
 
 class House:
     """Made of settings; `start` before the first request, `close` after the last."""
@@ -87,8 +90,13 @@ class House:
 
     async def tidy(self) -> None:
         """Remove files no model needs, such as a pull that was given up; for servers, at start."""
-        if not self.settings.no_prune:
+        if self.settings.no_prune:
+            return
+        try:
             await asyncio.to_thread(self.models.sweep)
+        except DimoraError as why:
+            # Models on a share that may only be read are served all the same.
+            _log.warning("old files were not removed: %s", why.message)
 
     async def close(self) -> None:
         """End all workers; safe to call twice."""
