@@ -27,6 +27,7 @@ from dimora.models.addresses import (
     kind_of_address,
 )
 from dimora.models.places import Place, goes_direct, place_of
+from dimora.models.whole_answers import read_whole
 
 CONNECT_SECONDS = 20.0
 STALL_SECONDS = 30.0
@@ -164,7 +165,6 @@ class Network:
 
         Raises SourceFailed when it has more than `limit_bytes` once it is unpacked.
         """
-        body = bytearray()
         try:
             async with (
                 asyncio.timeout(READ_SECONDS + (0 if content is None else 3600.0)),
@@ -178,12 +178,8 @@ class Network:
                     authorize=authorize,
                 ) as response,
             ):
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > limit_bytes:
-                        host = place_of(response.url).host
-                        raise SourceFailed(f"{host} answers with more than {limit_bytes} bytes")
-                return Answer(response.status_code, response.headers, bytes(body))
+                body = await read_whole(response, limit_bytes)
+                return Answer(response.status_code, response.headers, body)
         except TimeoutError:
             raise Interrupted(f"{place_of(url).host} takes too long to answer") from None
 

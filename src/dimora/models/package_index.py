@@ -20,6 +20,7 @@ import msgspec
 
 from dimora.core.errors import SourceFailed
 from dimora.models.pip_query import IndexAccess, read_access, run_pip
+from dimora.models.whole_answers import read_whole
 
 PAGE_LIMIT_BYTES = 64 << 20
 _PAGE_SECONDS = 60.0
@@ -148,7 +149,6 @@ async def _get(url: str, access: IndexAccess) -> tuple[bytes, str, str]:
 
     from dimora.models.downloading import open_client
 
-    content = bytearray()
     try:
         async with (
             open_client(access, url, stall_seconds=_PAGE_SECONDS) as client,
@@ -158,11 +158,9 @@ async def _get(url: str, access: IndexAccess) -> tuple[bytes, str, str]:
                 return b"", "text/html", url
             if response.status_code != httpx2.codes.OK:
                 raise SourceFailed(f"the index answered {response.status_code}")
-            async for chunk in response.aiter_bytes():
-                content += chunk
-                _check_length(content)
+            content = await read_whole(response, PAGE_LIMIT_BYTES)
             kind = response.headers.get("Content-Type", "")
-            return bytes(content), str(kind).partition(";")[0].strip(), str(response.url)
+            return content, str(kind).partition(";")[0].strip(), str(response.url)
     except httpx2.HTTPError as why:
         raise SourceFailed(
             f"the index cannot be reached: {type(why).__name__}", hint="check the connection"
