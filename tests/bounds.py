@@ -35,11 +35,12 @@ def peak_bytes(read: Callable[[], Any]) -> int:
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    before = _resident_bytes("VmRSS")
+    before = resident_bytes("VmRSS")
     read()
-    return _resident_bytes("VmHWM") - before
+    return resident_bytes("VmHWM") - before
 
 
-def _resident_bytes(which: str) -> int:
+def resident_bytes(which: str) -> int:
+    """`VmRSS` or `VmHWM` of this process, on Linux."""
     status = Path("/proc/self/status").read_text()
     return int(re.search(rf"{which}:\s+(\d+) kB", status)[1]) << 10  # type: ignore[index]

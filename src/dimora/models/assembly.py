@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from dimora.core.errors import BadRequest, DimoraError, InvalidModel
+from dimora.core.json_text import BAD_JSON
 from dimora.core.types import Message, Role, Text
 from dimora.models.facts import Facts, facts_of, in_order, template_capabilities
 from dimora.models.gguf import Header, read_header
@@ -254,7 +255,7 @@ class Assembly:
     def _card(self, manifest: Manifest, name: str) -> Card | None:
         """What a conversion cost; one that cannot be read is as good as none."""
         for layer in manifest.of_kind("card"):
-            with contextlib.suppress(InvalidModel, msgspec.DecodeError):
+            with contextlib.suppress(InvalidModel, *BAD_JSON):
                 return msgspec.json.decode(self.bytes_of(layer, name), type=Card)
         return None
 

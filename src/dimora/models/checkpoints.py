@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dimora.core.errors import BadRequest, InvalidModel
+from dimora.core.json_text import BAD_JSON
 from dimora.models.file_kinds import require_harmless
 from dimora.models.names import is_relative_path
 from dimora.models.safetensors_file import read_header
@@ -47,7 +48,7 @@ def read_json(store: ModelStore, files: Mapping[str, str], name: str, limit_byte
         raise InvalidModel(f"{name} has more than {limit_bytes} bytes")
     try:
         return msgspec.json.decode(data, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError):
+    except BAD_JSON:
         raise InvalidModel(f"{name} is not a JSON object") from None
 
 

@@ -17,6 +17,7 @@ import httpx2
 import msgspec
 
 from dimora.core.errors import NotFound, SourceFailed
+from dimora.core.json_text import BAD_JSON
 from dimora.core.types import Progress
 from dimora.models.network import AGAIN, STALL_SECONDS, Interrupted, Network, Refused
 from dimora.models.places import place_of
@@ -170,7 +171,7 @@ class BlobFetch:
     def _open(self) -> bool:
         """Read what an earlier try left, or begin; True when there was something."""
         size = self._wanted.size_bytes
-        with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+        with contextlib.suppress(OSError, *BAD_JSON):
             record = msgspec.json.decode(self._record_path.read_bytes(), type=_Record)
             if self._partial.exists() and _covers(record, size):
                 self._record = record

@@ -71,7 +71,7 @@ _HINT = "Dimora takes GGUF and safetensors files; look for the model in one of t
 def kind_of(path: Path) -> Kind:
     """What the file is. Raises InvalidModel when it is no plain file, OSError."""
     with open_plain(path) as file:
-        return _kind_of_opened(file)
+        return kind_of_opened(file)
 
 
 def require_weights(path: Path, shown: str = "") -> WeightsKind:
@@ -99,7 +99,8 @@ def require_harmless(path: Path, shown: str = "") -> Kind:
     return kind
 
 
-def _kind_of_opened(file: BinaryIO) -> Kind:
+def kind_of_opened(file: BinaryIO) -> Kind:
+    """What an opened file is; it stands at its beginning."""
     head = file.read(_HEAD_BYTES)
     size = file.seek(0, 2)
     if not head:

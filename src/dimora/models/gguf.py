@@ -7,7 +7,7 @@ believed, and everything wrong ends in InvalidModel that names it. Source: the G
 from __future__ import annotations
 
 import struct
-from io import BufferedReader
+from io import BufferedIOBase
 from mmap import mmap
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -108,9 +108,14 @@ def read_header(path: Path) -> Header:
     Raises InvalidModel, or OSError when the file cannot be read.
     """
     with open_plain(path) as file:
-        size = file.seek(0, 2)
-        file.seek(0)
-        header = _Reader(file, size).read()
+        return read_opened(file)
+
+
+def read_opened(file: BufferedIOBase) -> Header:
+    """The same of an opened file, which can be sought."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    header = _Reader(file, size).read()
     require_sound(header)
     return header
 
@@ -118,7 +123,7 @@ def read_header(path: Path) -> Header:
 class _Reader:
     """Walks through a header once, holding in memory what it has walked over."""
 
-    def __init__(self, file: BufferedReader, size: int) -> None:
+    def __init__(self, file: BufferedIOBase, size: int) -> None:
         self._file = file
         self._size = size
         # Memory that costs nothing before it is filled, and need not be moved to grow.

@@ -16,7 +16,8 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from dimora.core.errors import InvalidModel
-from dimora.models.names import Name, parse_name
+from dimora.core.json_text import BAD_JSON
+from dimora.models.names import Name, is_relative_path, parse_name
 from dimora.storage.blobs import is_digest
 from dimora.storage.disk import (
     disk_errors,
@@ -33,7 +34,11 @@ LAYER_PREFIX = "application/vnd.ollama.image."
 # a document that belongs to the model, the card of what a conversion cost.
 OUR_PREFIX = "application/vnd.dimora.image."
 OUR_KINDS = frozenset({"file", "document", "card"})
-MANIFEST_LIMIT_BYTES = 4 << 20
+MANIFEST_LIMIT_BYTES = 2 << 20
+LAYERS_LIMIT = 10_000
+# Any JSON may be in these, which takes far more room in memory than on the disk.
+CONFIG_LIMIT_BYTES = 1 << 20
+MESSAGES_LIMIT_BYTES = 4 << 20
 TEXT_LIMIT_BYTES = 16 << 20
 
 _T = TypeVar("_T")
@@ -263,19 +268,25 @@ def decode_manifest(data: bytes, name: str) -> Manifest:
         raise InvalidModel(f"the manifest of {name} is larger than {MANIFEST_LIMIT_BYTES} bytes")
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as why:
+    except BAD_JSON as why:
         raise InvalidModel(f"the manifest of {name} is damaged: {why}", hint=_AGAIN) from None
     for digest in manifest.digests:
         if not is_digest(digest):
             raise InvalidModel(f"the manifest of {name} has a wrong digest {digest[:80]!r}")
+    if len(manifest.layers) > LAYERS_LIMIT:
+        raise InvalidModel(f"the manifest of {name} has {len(manifest.layers)} layers, too many")
+    for layer in manifest.layers:
+        if layer.kind in OUR_KINDS and layer.name and not is_relative_path(layer.name):
+            raise InvalidModel(f"the manifest of {name} has a file called {layer.name[:80]!r}")
     return manifest
 
 
 def with_layer(data: bytes, layer: Layer) -> bytes:
     """A checked manifest with one layer more, and everything else as somebody wrote it."""
-    written: dict[str, Any] = msgspec.json.decode(data)
-    written["layers"] = [*(written.get("layers") or ()), msgspec.to_builtins(layer)]
-    return msgspec.json.encode(written)
+    written = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    there = written.get("layers", msgspec.Raw(b"[]"))
+    layers = msgspec.json.decode(there, type=list[msgspec.Raw])
+    return msgspec.json.encode({**written, "layers": [*layers, layer]})
 
 
 _AGAIN = "pull or create the model again"
@@ -283,23 +294,25 @@ _AGAIN = "pull or create the model again"
 
 def decode_config(data: bytes, name: str) -> Config:
     """The config blob. Raises InvalidModel."""
-    return _decode(data, Config, f"the config of {name}")
+    return _decode(data, Config, f"the config of {name}", CONFIG_LIMIT_BYTES)
 
 
 def decode_params(data: bytes, name: str) -> dict[str, Any]:
     """A `params` layer. Raises InvalidModel."""
-    return _decode(data, dict[str, Any], f"the parameters of {name}")
+    return _decode(data, dict[str, Any], f"the parameters of {name}", CONFIG_LIMIT_BYTES)
 
 
 def decode_messages(data: bytes, name: str) -> list[StoredMessage]:
     """A `messages` layer. Raises InvalidModel."""
-    return _decode(data, list[StoredMessage], f"the messages of {name}")
+    return _decode(data, list[StoredMessage], f"the messages of {name}", MESSAGES_LIMIT_BYTES)
 
 
-def _decode(data: bytes, kind: type[_T], what: str) -> _T:
+def _decode(data: bytes, kind: type[_T], what: str, limit_bytes: int) -> _T:
+    if len(data) > limit_bytes:
+        raise InvalidModel(f"{what} are larger than {limit_bytes} bytes")
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as why:
+    except BAD_JSON as why:
         raise InvalidModel(f"{what} are damaged: {why}", hint=_AGAIN) from None
 
 

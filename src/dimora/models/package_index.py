@@ -19,6 +19,7 @@ from urllib.request import url2pathname
 import msgspec
 
 from dimora.core.errors import SourceFailed
+from dimora.core.json_text import BAD_JSON
 from dimora.models.pip_query import IndexAccess, read_access, run_pip
 from dimora.models.whole_answers import read_whole
 
@@ -175,13 +176,17 @@ def _check_length(content: bytes | bytearray) -> None:
 def read_page(content: bytes, kind: str, base: str) -> list[FoundFile]:
     """The files a simple page names. `base` is the address relative links begin at.
 
-    Raises SourceFailed when a JSON page is none.
+    Raises SourceFailed when it is no such page.
     """
     if kind.endswith("json") or (not kind and content.lstrip()[:1] == b"{"):
         return _read_json(content, base)
     reader = _Links(base)
-    reader.feed(content.decode("utf-8", "replace"))
-    return [_found(link) for link in reader.links]
+    try:
+        reader.feed(content.decode("utf-8", "replace"))
+        return [_found(link) for link in reader.links]
+    # Python's reader of HTML does not expect some kinds of nonsense.
+    except (AssertionError, ValueError):
+        raise SourceFailed("the index's page is not what PEP 503 says") from None
 
 
 def _read_json(content: bytes, base: str) -> list[FoundFile]:
@@ -194,7 +199,7 @@ def _read_json(content: bytes, base: str) -> list[FoundFile]:
             )
             for row in page["files"]
         ]
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+    except (*BAD_JSON, KeyError, TypeError, AttributeError, ValueError):
         raise SourceFailed("the index's page is not what PEP 691 says") from None
 
 

@@ -18,6 +18,7 @@ from urllib.parse import urlencode, urljoin
 import msgspec
 
 from dimora.core.errors import BadRequest, Forbidden, InvalidModel, NotFound, SourceFailed
+from dimora.core.json_text import BAD_JSON
 from dimora.models.fetching import BlobFetch, Challenged, FileWanted
 from dimora.models.manifests import MANIFEST_LIMIT_BYTES, MANIFEST_TYPE
 from dimora.models.names import Name
@@ -310,7 +311,7 @@ def choose_manifest(data: bytes) -> str:
     """
     try:
         listed = msgspec.json.decode(data, type=_Index).manifests
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except BAD_JSON:
         raise InvalidModel("the registry's index of manifests is damaged") from None
     for row in listed:
         if row.media_type in ("", MANIFEST_TYPE, OCI_MANIFEST_TYPE) and is_digest(row.digest):
@@ -322,7 +323,7 @@ def _read_token(reply: Answer, place: Place) -> tuple[str, float]:
     """The Authorization header a realm gave, and until when it holds. Raises SourceFailed."""
     try:
         token = msgspec.json.decode(reply.body, type=_Token)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except BAD_JSON:
         token = _Token()
     word = token.token or token.access_token
     if reply.status != 200 or not word or any(not "!" <= c <= "~" for c in word):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dimora.core.errors import InvalidModel, NotFound
+from dimora.core.json_text import BAD_JSON
 from dimora.core.types import Progress
 from dimora.models.file_kinds import require_harmless
 from dimora.models.manifests import (
@@ -156,7 +157,7 @@ def _foreign_layers(data: bytes, manifest: Manifest, name: str) -> tuple[Layer, 
     """Our layers of an artifact another tool made: its GGUF files, and its licences."""
     try:
         titled = msgspec.json.decode(data, type=_TitledManifest).layers
-    except (msgspec.DecodeError, UnicodeDecodeError) as why:
+    except BAD_JSON as why:
         raise InvalidModel(f"the manifest of {name} is damaged: {why}") from None
     found = []
     for layer, told in zip(manifest.layers, titled, strict=True):

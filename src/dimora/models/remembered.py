@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
+from dimora.core.json_text import BAD_JSON
 from dimora.storage.disk import make_private_directory, write_whole
 from dimora.tasks.base import ModelDetails
 
@@ -88,7 +89,7 @@ class Remembered:
                 memory = msgspec.json.decode(
                     file.read(min(_LIMIT_BYTES, os.fstat(file.fileno()).st_size)), type=_Memory
                 )
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (OSError, *BAD_JSON):
             return _Memory()
         return memory if memory.version == 1 else _Memory()
 

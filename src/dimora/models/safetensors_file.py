@@ -13,6 +13,7 @@ from typing import BinaryIO, NamedTuple
 import msgspec
 
 from dimora.core.errors import InvalidModel
+from dimora.core.json_text import BAD_JSON
 from dimora.storage.disk import open_plain
 
 # The format allows headers of 100 MB; the largest real ones have some 3 MB, and one that is read
@@ -96,12 +97,13 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_header(path: Path) -> Header:
     """The header of the file at `path`. Raises InvalidModel, or OSError when it cannot be read."""
     with open_plain(path) as file:
-        size = file.seek(0, 2)
-        file.seek(0)
-        return _read(file, size)
+        return read_opened(file)
 
 
-def _read(file: BinaryIO, size: int) -> Header:
+def read_opened(file: BinaryIO) -> Header:
+    """The same of an opened file, which can be sought."""
+    size = file.seek(0, 2)
+    file.seek(0)
     if size < 10:
         raise _wrong(f"a file of {size} bytes is too short")
     length = int.from_bytes(file.read(8), "little")
@@ -199,7 +201,7 @@ def _tensor_of(name: str, text: bytes) -> Tensor:
     shown = f"tensor {name[:80]!r}"
     try:
         entry = msgspec.json.decode(text, type=_Entry)
-    except (msgspec.DecodeError, UnicodeDecodeError) as why:
+    except BAD_JSON as why:
         raise _wrong(f"{shown} is described wrongly: {str(why)[:200]}") from None
     if text.count(b":") != len(_Entry.__struct_fields__):
         raise _wrong(f"{shown} is described twice")
@@ -234,7 +236,7 @@ def _require_whole_cover(tensors: list[Tensor], data_bytes: int) -> None:
 def _text_of(quoted: bytes) -> str:
     try:
         return msgspec.json.decode(quoted, type=str)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except BAD_JSON:
         raise _wrong("a text in its JSON is broken") from None
 
 

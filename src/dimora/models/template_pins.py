@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from dimora.core.errors import DimoraError
+from dimora.core.json_text import BAD_JSON
 from dimora.storage.disk import make_private_directory, write_whole
 from dimora.storage.locks import held
 
@@ -112,7 +113,7 @@ class TemplatePins:
         try:
             with self._path.open("rb") as file:
                 return msgspec.json.decode(file.read(_LIMIT_BYTES), type=_Kept)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (OSError, *BAD_JSON):
             return _Kept()
 
 

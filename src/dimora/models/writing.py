@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 
 from dimora.core.errors import InvalidModel
+from dimora.core.json_text import BAD_JSON
 from dimora.models.assembly import Assembly
 from dimora.models.facts import facts_of, in_order
 from dimora.models.manifests import (
+    CONFIG_LIMIT_BYTES,
     CONFIG_TYPE,
     Layer,
     Manifest,
@@ -109,7 +111,9 @@ class ModelWriter:
 
 
 def _decode_object(data: bytes, name: str) -> dict[str, Any]:
+    if len(data) > CONFIG_LIMIT_BYTES:
+        raise InvalidModel(f"the config of {name} is larger than {CONFIG_LIMIT_BYTES} bytes")
     try:
         return msgspec.json.decode(data, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as why:
+    except BAD_JSON as why:
         raise InvalidModel(f"the config of {name} is damaged: {why}") from None

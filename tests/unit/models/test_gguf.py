@@ -7,8 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from dimora.core.errors import InvalidModel
 from dimora.models.gguf import Header, read_header
@@ -66,22 +64,6 @@ def test_bytes_that_only_look_like_a_string_are_not_found(tmp_path: Path) -> Non
     assert not header.texts.has("tokenizer.ggml.tokens", "abc")
     assert header.texts.has("tokenizer.ggml.tokens", inside)
     assert header.texts.has("tokenizer.ggml.tokens", "t9")
-
-
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(place=st.integers(0, 2000), garbage=st.binary(min_size=1, max_size=12))
-def test_garbage_anywhere_is_read_or_refused_but_never_crashes(
-    tmp_path: Path, place: int, garbage: bytes
-) -> None:
-    source = tmp_path / "a.gguf"
-    if not source.exists():
-        tiny_gguf(source)
-    data = bytearray(source.read_bytes())
-    data[place : place + len(garbage)] = garbage
-    try:
-        read(tmp_path, bytes(data))
-    except InvalidModel as why:
-        assert why.message
 
 
 def test_other_files_are_not_models(tmp_path: Path) -> None:

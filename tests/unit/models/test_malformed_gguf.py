@@ -9,6 +9,7 @@ import math
 import os
 import re
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ from tests.unit.models.raw_gguf import (
 
 HUGE = 2**64 - 1
 READ = "it is read"
+# Large files are made when they are needed.
+Case = bytes | Callable[[], bytes]
 
 
 def llama(*pairs: bytes, tensors: list[bytes] | None = None, **more: Any) -> bytes:
@@ -72,7 +75,7 @@ def has(name: str, value: float, kind: int = U32) -> bytes:
 
 
 # What the case is called: the file's bytes, and a piece of the refusal or READ.
-CASES: dict[str, tuple[bytes, str]] = {
+CASES: dict[str, tuple[Case, str]] = {
     # The first bytes.
     "an empty file": (b"", "not a GGUF file"),
     "four bytes": (b"GGUF", "ends inside"),
@@ -91,11 +94,13 @@ CASES: dict[str, tuple[bytes, str]] = {
     "a huge number of keys": (llama(counts=(0, 2**61)), "do not fit"),
     "counts that overflow together": (llama(counts=(2**63, 2**63)), "do not fit"),
     "more keys than any model": (
-        file_of([number(f"k{n}", n) for n in range(20_000)], []),
+        lambda: file_of([number(f"k{n}", n) for n in range(20_000)], []),
         "more than any model has",
     ),
     "more tensors than any model": (
-        rows(*(tensor(f"t{n}", (1,), 0, 32 * n) for n in range(20_000)), data_bytes=640_000),
+        lambda: rows(
+            *(tensor(f"t{n}", (1,), 0, 32 * n) for n in range(20_000)), data_bytes=640_000
+        ),
         "more than any model has",
     ),
     # Keys and values.
@@ -113,13 +118,13 @@ CASES: dict[str, tuple[bytes, str]] = {
     "truth values": (llama(array("x.flags", BOOL, [b"\1", b"\0"] * 9)), READ),
     "a text of nearly 2^64 bytes": (key(STRING, struct.pack("<Q", HUGE - 7) + b"a"), "ends inside"),
     "a text of 2^63 bytes": (key(STRING, struct.pack("<Q", 2**63) + b"a"), "ends inside"),
-    "too long a text": (key(STRING, text(b"a" * (3 << 20))), "too much text"),
+    "too long a text": (lambda: key(STRING, text(b"a" * (3 << 20))), "too much text"),
     "many long texts": (
-        llama(*(pair(f"k{n}", STRING, text(b"\xff" * 900_000)) for n in range(9))),
+        lambda: llama(*(pair(f"k{n}", STRING, text(b"\xff" * 900_000)) for n in range(9))),
         "too much text",
     ),
     "a tokenizer file that nobody reads": (
-        key(STRING, text(b"{" * (9 << 20)), "tokenizer.huggingface.json"),
+        lambda: key(STRING, text(b"{" * (9 << 20)), "tokenizer.huggingface.json"),
         READ,
     ),
     "an architecture that is a number": (
@@ -134,11 +139,11 @@ CASES: dict[str, tuple[bytes, str]] = {
     "arrays in arrays": (llama(nested(3)), READ),
     "arrays nested without end": (llama(nested(5000)), "nested too deeply"),
     "a million empty arrays": (
-        llama(pair("x.a", ARRAY, struct.pack("<IQ", ARRAY, 10**6) + bytes(12 * 10**6))),
+        lambda: llama(pair("x.a", ARRAY, struct.pack("<IQ", ARRAY, 10**6) + bytes(12 * 10**6))),
         "too many",
     ),
     "arrays of thousands of arrays": (
-        llama(
+        lambda: llama(
             pair(
                 "x.a",
                 ARRAY,
@@ -157,13 +162,13 @@ CASES: dict[str, tuple[bytes, str]] = {
     "an array of 2^64-1 texts": (llama(array("x.a", STRING, [], count=HUGE)), "too many"),
     "an array of 2^64-1 arrays": (llama(array("x.a", ARRAY, [], count=HUGE)), "too many"),
     "three million empty texts": (
-        llama(array("x.a", STRING, [bytes(8)] * 3_000_000)),
+        lambda: llama(array("x.a", STRING, [bytes(8)] * 3_000_000)),
         "too many",
     ),
-    "two million empty texts": (llama(array("x.a", STRING, [bytes(8)] * 2_000_000)), READ),
-    "a header larger than any": (llama(array("x.a", U8, [bytes(41 << 20)])), READ),
+    "two million empty texts": (lambda: llama(array("x.a", STRING, [bytes(8)] * 2_000_000)), READ),
+    "a header larger than any": (lambda: llama(array("x.a", U8, [bytes(41 << 20)])), READ),
     "a header that claims all of a large file": (
-        llama(array("x.a", U8, [bytes(41 << 20)], count=41 << 20)),
+        lambda: llama(array("x.a", U8, [bytes(41 << 20)], count=41 << 20)),
         "the header is larger",
     ),
     # Alignment.
@@ -248,7 +253,7 @@ CASES: dict[str, tuple[bytes, str]] = {
         "head_count.* is -1",
     ),
     "heads for a million blocks": (
-        llama(array("llama.attention.head_count", U32, [8] * 10**6)),
+        lambda: llama(array("llama.attention.head_count", U32, [8] * 10**6)),
         "no whole number",
     ),
     "no heads in a model that remembers": (
@@ -352,7 +357,7 @@ def read(path: Path) -> str:
 def test_a_malformed_file_gets_its_verdict_within_the_bounds(case: str, tmp_path: Path) -> None:
     data, expected = CASES[case]
     path = tmp_path / "model.gguf"
-    path.write_bytes(data)
+    path.write_bytes(data() if callable(data) else data)
     verdicts: list[str] = []
     within_bounds(lambda: verdicts.append(read(path)))
     assert re.search(expected, verdicts[0]), verdicts[0]
