@@ -213,6 +213,61 @@ def test_a_blob_is_hashed_again_only_when_it_was_touched(
             each.verified_files(model)
 
 
+def test_a_flipped_bit_whose_time_was_put_back_is_found_by_verifying_and_then_by_loading(
+    store: ModelStore, ollama: OllamaStore, tmp_path: Path, weights: bytes
+) -> None:
+    digest = digest_of(weights)
+    store.verified_files(store.find("tiny"))
+    blob = store.blobs.path(digest)
+    before = blob.stat()
+    with blob.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([weights[-1] ^ 1]))
+    os.utime(blob, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not store.verify_blob(digest)
+    for each in (store, ModelStore(ollama.root, cache_path=tmp_path / "cache")):
+        assert not each.is_verified(digest)
+        with pytest.raises(InvalidModel, match=digest):
+            each.verified_files(each.find("tiny"))
+    blob.write_bytes(weights)
+    assert store.verify_blob(digest)
+    assert store.verified_files(store.find("tiny")).weights == str(blob)
+
+
+@pytest.mark.parametrize("change", ["longer", "other bytes", "another file"])
+def test_a_file_that_was_changed_since_it_was_checked_is_not_loaded(
+    store: ModelStore, weights: bytes, change: str
+) -> None:
+    model = store.find("tiny")
+    store.verified_files(model)
+    blob = store.blobs.path(model.weights_digest)
+    if change == "longer":
+        with blob.open("ab") as file:
+            file.write(b"x")
+    elif change == "other bytes":
+        blob.write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    else:
+        other = blob.with_name("other")
+        other.write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+        before = blob.stat()
+        os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+        other.replace(blob)
+    with pytest.raises(InvalidModel, match=model.weights_digest):
+        store.verified_files(model)
+
+
+def test_a_damaged_manifest_costs_the_list_no_more_than_its_own_line(
+    store: ModelStore, ollama: OllamaStore
+) -> None:
+    path = store.manifests.path(_name("deep:x"))
+    path.parent.mkdir(parents=True)
+    for hostile in (b'{"x":' + b"[" * 100_000, b'{"config":' + b"{" * 9, b"\xff" * 100):
+        path.write_bytes(hostile)
+        assert names_in(store) == {"tiny:latest", "Other:1B", "hf.co/me/tiny-GGUF:Q4"}
+        with pytest.raises(InvalidModel, match="deep:x"):
+            store.find("deep:x")
+
+
 def test_a_copy_is_the_same_manifest_under_another_name(store: ModelStore) -> None:
     before = blobs_in(store.root)
     store.copy("tiny", "me/mine:v1")
