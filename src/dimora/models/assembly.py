@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from dimora.core.errors import BadRequest, DimoraError, InvalidModel
 from dimora.core.json_text import BAD_JSON
 from dimora.core.types import Message, Role, Text
 from dimora.models.facts import Facts, facts_of, in_order, template_capabilities
+from dimora.models.folders import Folder, digest_of, read_folder
 from dimora.models.gguf import Header, read_header
 from dimora.models.manifests import (
     TEXT_LIMIT_BYTES,
@@ -31,6 +33,19 @@ from dimora.tasks.card import Card
 from dimora.tasks.options import Options, options_from
 
 _ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
+
+
+class VerifiedFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Paths of a model's files, each found to be what the manifest says.
+
+    `adapters` have their scales; `folder` has the files of a model that is a folder, by name.
+    """
+
+    weights: str = ""
+    projector: str = ""
+    adapters: tuple[tuple[str, float], ...] = ()
+    draft: str = ""
+    folder: dict[str, str] = {}
 
 
 def summarize(stored: StoredManifest, config: Config, told: Told | None) -> ModelSummary:
@@ -93,13 +108,7 @@ class Assembly:
     def model(self, stored: StoredManifest) -> Model:
         """The whole model. Raises InvalidModel."""
         name, manifest = stored.name.display, stored.manifest
-        weights = manifest.of_kind("model")
-        if not weights:
-            raise InvalidModel(
-                f"model {name!r} has no GGUF file in it", hint="only GGUF models can be run"
-            )
-        header = self.header(weights[0], name)
-        facts = facts_of(header)
+        facts, digest, fields = self.weights(manifest, name)
         config = self.config(manifest, name)
         told = Told(
             details=facts.details,
@@ -107,7 +116,7 @@ class Assembly:
         )
         return Model(
             summary=summarize(stored, config, told),
-            weights_digest=weights[0].digest,
+            weights_digest=digest,
             options=self.options(manifest, name),
             system=self.text(manifest, "system", name),
             messages=self.messages(manifest, name),
@@ -115,9 +124,33 @@ class Assembly:
             embedding=_habits(config, facts),
             card=self._card(manifest, name),
             **self.added_fields(manifest, config),
-            **self.header_fields(header, facts)
-            | self.template_fields(manifest, config, facts, name),
+            **fields | self.template_fields(manifest, config, facts, name),
         )
+
+    def weights(self, manifest: Manifest, name: str) -> tuple[Facts, str, dict[str, Any]]:
+        """What the model's files say, the digest that names them, and the fields of a Model they
+        fill. Raises InvalidModel when they are damaged or none are there."""
+        if layers := manifest.of_kind("model"):
+            header = self.header(layers[0], name)
+            facts = facts_of(header)
+            return facts, layers[0].digest, self.header_fields(header, facts)
+        if layers := manifest.of_kind("file"):
+            folder = self.folder(layers, name)
+            return folder.facts, digest_of(layers), folder.fields
+        raise InvalidModel(
+            f"model {name!r} has no model file in it",
+            hint="GGUF files and the folders of OpenVINO and ONNX Runtime GenAI can be run",
+        )
+
+    def folder(self, layers: Sequence[Layer], name: str) -> Folder:
+        """What the files of a folder say, their sizes being right. Raises InvalidModel."""
+        paths = {layer.name: self._sized(layer, name) for layer in layers}
+        try:
+            return read_folder(paths)
+        except OSError as why:
+            raise InvalidModel(f"a file of {name!r} cannot be read: {why.strerror}") from None
+        except InvalidModel as why:
+            raise InvalidModel(f"{name!r} is damaged: {why.message}", hint=why.hint) from None
 
     @staticmethod
     def header_fields(header: Header, facts: Facts) -> dict[str, Any]:
@@ -203,6 +236,13 @@ class Assembly:
         path = self.verify(layer, name)
         self.header(layer, name)
         return path
+
+    def require_usable_folder(self, layers: Sequence[Layer], name: str) -> dict[str, str]:
+        """Paths of a folder's files by name, as an engine may open them. Raises InvalidModel."""
+        paths = {layer.name: str(self.verify(layer, name)) for layer in layers}
+        if paths:
+            self.folder(layers, name)
+        return paths
 
     def layer_capabilities(self, manifest: Manifest, name: str) -> set[str]:
         """What the layers beside the model file add."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from dimora.core.errors import BadRequest, Conflict, InternalError, NotFound, UnsupportedFeature
 from dimora.core.types import Progress
 from dimora.models.facts import facts_of
+from dimora.models.folders import folder_layers
 from dimora.models.gguf import Header
 from dimora.models.layer_changes import LayerChanges
 from dimora.models.manifests import StoredManifest
@@ -177,9 +178,8 @@ class Creation:
                     else:
                         self._put_made(_role_of(self._store, step), step)
         else:
-            self._changes.config["model_format"] = files.kind
-            for name, digest in files.files.items():
-                self._changes.put_file("file", name, digest, self._size_of(digest))
+            layers = await asyncio.to_thread(folder_layers, self._store, files.files)
+            self._changes.layers += layers
 
     def _convert(self, files: Mapping[str, str]) -> _Steps:
         from dimora.models.importing import convert_folder

@@ -6,6 +6,7 @@ Abilities by section 1.5 of the Ollama contract.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -101,6 +102,24 @@ def template_capabilities(template: str) -> set[str]:
     return found
 
 
+def template_abilities(template: str) -> set[str]:
+    """What the Jinja template that comes with a model's weights tells."""
+    found = set()
+    if "tools" in template or "tool_call" in template:
+        found.add("tools")
+    if "<think>" in template and "</think>" in template:
+        found.add("thinking")
+    return found
+
+
+def fim_of(tokens: Collection[str]) -> tuple[str, ...]:
+    """The tokens of prefix, suffix and middle among these, empty when there are none."""
+    for spelling in _FIM_SPELLINGS:
+        if all(token in tokens for token in spelling):
+            return spelling
+    return ()
+
+
 def in_order(capabilities: set[str]) -> tuple[str, ...]:
     """Capabilities in the order people read them."""
     order = ("completion", "embedding", "tools", "insert", "vision", "thinking", "image", "audio")
@@ -124,10 +143,7 @@ def _capabilities(header: Header, template: str, fim: tuple[str, ...]) -> tuple[
         if f"{architecture}.{kind}.block_count" in header.metadata:
             found.add(kind)
     if not pooled:
-        if "tools" in template or "tool_call" in template:
-            found.add("tools")
-        if "<think>" in template and "</think>" in template:
-            found.add("thinking")
+        found |= template_abilities(template)
         if fim:
             found.add("insert")
     return in_order(found)

@@ -8,11 +8,12 @@ ONNX project, and the operators of ONNX Runtime that keep weights in few bits.
 from __future__ import annotations
 
 import contextlib
+import math
 import mmap
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -174,7 +175,7 @@ class _Walk:
             if (number, kind) == (1, _BYTES):
                 name = _text(value)
             elif number == 3 and kind == _VARINT:
-                whole = int(value)
+                whole = value
             elif number in (5, 10) and kind == _BYTES:
                 self._tensor(value)
             elif number in (6, 11) and kind == _BYTES:
@@ -184,28 +185,24 @@ class _Walk:
     def _tensor(self, view: memoryview) -> _Tensor:
         """What a weight is; what it keeps in another file is checked."""
         dims: list[int] = []
-        type_, name, outside = 0, "", False
         entries: dict[str, str] = {}
+        # Of data_type, name and data_location.
+        told: dict[int, Any] = {2: 0, 8: b"", 14: 0}
         for number, kind, value in self._messages(view):
             if number == 1:
-                dims += [int(value)] if kind == _VARINT else list(_varints(value))
-            elif (number, kind) == (2, _VARINT):
-                type_ = int(value)
-            elif (number, kind) == (8, _BYTES):
-                name = _text(value)
+                dims += [value] if kind == _VARINT else _varints(value)
             elif (number, kind) == (13, _BYTES):
                 entries.update([self._entry(value)])
-            elif (number, kind) == (14, _VARINT):
-                outside = int(value) == 1
+            elif (number, kind) in ((2, _VARINT), (8, _BYTES), (14, _VARINT)):
+                told[number] = value
             if len(dims) > _DIMENSIONS:
-                raise _wrong(f"weight {name[:80]!r} has too many dimensions")
-        bits, word = _TYPES.get(type_, (0, ""))
-        elements = 1
-        for length in dims:
-            elements *= length
+                raise _wrong("a weight has too many dimensions")
+        name = _text(told[8])
+        bits, word = _TYPES.get(told[2], (0, ""))
+        elements = math.prod(dims)
         if elements > _LARGEST:
             raise _wrong(f"weight {name[:80]!r} has an impossible shape")
-        if outside or entries:
+        if told[14] or entries:
             self._check_place(name, entries, (elements * bits + 7) // 8)
         return _Tensor(name, elements, len(dims), word)
 
@@ -226,8 +223,8 @@ class _Walk:
     def _name_in(self, view: memoryview) -> str:
         return next((_text(v) for n, k, v in self._messages(view) if (n, k) == (1, _BYTES)), "")
 
-    def _messages(self, view: memoryview) -> Iterator[tuple[int, int, memoryview]]:
-        """Number, wire kind and value of each field; a varint's value is an int in fact."""
+    def _messages(self, view: memoryview) -> Iterator[tuple[int, int, Any]]:
+        """Number, wire kind and value of each field: a number, or a view of bytes."""
         at, size = 0, len(view)
         while at < size:
             self._fields += 1
@@ -237,7 +234,7 @@ class _Walk:
             kind = key & 7
             if kind == _VARINT:
                 value, at = _varint(view, at)
-                yield key >> 3, kind, value  # type: ignore[misc]
+                yield key >> 3, kind, value
                 continue
             length, at = _length(view, at, kind)
             if length > size - at:
@@ -265,14 +262,16 @@ def _varint(view: memoryview, at: int) -> tuple[int, int]:
     raise _wrong("it is truncated or no ONNX graph")
 
 
-def _varints(view: memoryview) -> Iterator[int]:
+def _varints(view: memoryview) -> list[int]:
+    values: list[int] = []
     at = 0
-    while at < len(view):
+    while at < len(view) and len(values) <= _DIMENSIONS:
         value, at = _varint(view, at)
-        yield value
+        values.append(value)
+    return values
 
 
-def _text(view: memoryview) -> str:
+def _text(view: memoryview | bytes) -> str:
     if len(view) > _NAME_BYTES:
         raise _wrong(f"a name of {len(view)} bytes is too long")
     return bytes(view).decode("utf-8", "replace")

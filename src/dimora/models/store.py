@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from dimora.core.errors import BadRequest, DimoraError, InvalidModel, NotFound
 from dimora.core.types import Progress
 from dimora.models.access import SourceAccess
-from dimora.models.assembly import Assembly, summarize
+from dimora.models.assembly import Assembly, VerifiedFiles, summarize
+from dimora.models.bare_models import BareModels
 from dimora.models.catalogue import Catalogue
-from dimora.models.facts import facts_of
-from dimora.models.file_kinds import require_weights
-from dimora.models.gguf import read_header
 from dimora.models.manifests import Layer, Manifest, Manifests, StoredManifest
 from dimora.models.names import Name, parse_name, require_name
 from dimora.models.remembered import Remembered
@@ -40,19 +35,6 @@ if TYPE_CHECKING:
     from dimora.models.sources.base import Brought
 
 _PLACE = "the model store"
-
-
-class VerifiedFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """Paths of a model's files, each found to be what the manifest says.
-
-    `adapters` have their scales; `folder` has the files of a model that is a folder, by name.
-    """
-
-    weights: str = ""
-    projector: str = ""
-    adapters: tuple[tuple[str, float], ...] = ()
-    draft: str = ""
-    folder: dict[str, str] = {}
 
 
 class ModelStore:
@@ -94,7 +76,7 @@ class ModelStore:
         self.assembly = Assembly(self.blobs, self.remembered)
         self.writer = ModelWriter(self.blobs, self.manifests, self.assembly)
         self._found: dict[Name, tuple[StoredManifest, Model]] = {}
-        self._bare: dict[str, tuple[Path, Model]] = {}
+        self._bare = BareModels()
         self._lock = threading.Lock()
 
     def all(self) -> list[ModelSummary]:
@@ -140,47 +122,11 @@ class ModelStore:
         return None
 
     def find_file(self, path: Path) -> Model:
-        """The model in a GGUF file that is not in the store.
+        """The model in a GGUF file or a folder that is not in the store.
 
-        Raises NotFound when there is no such file, InvalidModel when it is damaged.
+        Raises NotFound when there is none, InvalidModel when it is damaged.
         """
-        try:
-            real = path.resolve(strict=True)
-            state = real.stat()
-            seal = f"{real}|{state.st_dev}|{state.st_ino}|{state.st_size}|{state.st_mtime_ns}"
-            digest = hashlib.sha256(seal.encode("utf-8", "surrogateescape")).hexdigest()
-            with self._lock:
-                known = self._bare.get(f"file:{digest}")
-            if known is not None:
-                return known[1]
-            if require_weights(real, path.name) != "gguf":
-                raise InvalidModel(
-                    f"{path.name!r} is a safetensors file: weights without the rest of a model",
-                    hint="name the directory it came in",
-                )
-            header = read_header(real)
-        except FileNotFoundError:
-            raise NotFound(f"there is no file {path.name!r}", code="model_not_found") from None
-        except OSError as why:
-            raise InvalidModel(f"{path.name!r} cannot be read: {why.strerror}") from None
-        facts = facts_of(header)
-        model = Model(
-            summary=ModelSummary(
-                name=path.name,
-                digest=digest,
-                size_bytes=state.st_size,
-                modified_at=state.st_mtime,
-                details=facts.details,
-                capabilities=facts.capabilities,
-            ),
-            weights_digest=f"file:{digest}",
-            embedding=facts.embedding,
-            licenses=(facts.license,) if facts.license else (),
-            **self.assembly.header_fields(header, facts),
-        )
-        with self._lock:
-            self._bare[model.weights_digest] = (real, model)
-        return model
+        return self._bare.find(path)
 
     def verified_files(self, model: Model) -> VerifiedFiles:
         """The files an engine needs, after a check of size and sha256 of each.
@@ -190,7 +136,7 @@ class ModelStore:
         Raises InvalidModel naming the digest that is missing, truncated or altered.
         """
         if model.weights_digest.startswith("file:"):
-            return self._bare_files(model)
+            return self._bare.files(model)
         manifest = self._manifest_of(model)
 
         def paths(kind: str) -> list[str]:
@@ -203,6 +149,7 @@ class ModelStore:
             projector=next(iter(paths("projector")), ""),
             adapters=tuple(zip(paths("adapter"), scales, strict=True)),
             draft=next(iter(paths("draft")), ""),
+            folder=self.assembly.require_usable_folder(manifest.of_kind("file"), model.name),
         )
 
     def copy(self, source: str, destination: str) -> None:
@@ -521,13 +468,6 @@ class ModelStore:
         if stored_now is None or stored_now.digest != model.summary.digest:
             raise InvalidModel(f"model {model.name!r} was changed meanwhile", hint="ask again")
         return stored_now.manifest
-
-    def _bare_files(self, model: Model) -> VerifiedFiles:
-        with self._lock:
-            known = self._bare.get(model.weights_digest)
-        if known is None or self.find_file(known[0]).weights_digest != model.weights_digest:
-            raise InvalidModel(f"{model.name!r} was changed meanwhile", hint="ask again")
-        return VerifiedFiles(weights=str(known[0]))
 
     def _drop_unreferenced(self, digests: set[str]) -> bool:
         try:

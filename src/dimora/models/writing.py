@@ -10,7 +10,7 @@ import msgspec
 from dimora.core.errors import InvalidModel
 from dimora.core.json_text import BAD_JSON
 from dimora.models.assembly import Assembly
-from dimora.models.facts import facts_of, in_order
+from dimora.models.facts import in_order
 from dimora.models.manifests import (
     CONFIG_LIMIT_BYTES,
     CONFIG_TYPE,
@@ -82,14 +82,12 @@ class ModelWriter:
         )
         config.update({"architecture": "amd64", "os": "linux"})
         config["rootfs"] = {"type": "layers", "diff_ids": [layer.digest for layer in layers]}
-        if weights := probe.of_kind("model"):
-            config.update(self._told(probe, weights[0], name, config))
+        if probe.of_kind("model") or probe.of_kind("file"):
+            config.update(self._told(probe, name, config))
         return config
 
-    def _told(
-        self, manifest: Manifest, weights: Layer, name: str, config: dict[str, Any]
-    ) -> dict[str, Any]:
-        facts = facts_of(self._assembly.header(weights, name))
+    def _told(self, manifest: Manifest, name: str, config: dict[str, Any]) -> dict[str, Any]:
+        facts, _, _ = self._assembly.weights(manifest, name)
         own = {} if config.get("derived") else {"capabilities": config.get("capabilities") or ()}
         return {
             "model_format": facts.details.format,

@@ -58,8 +58,8 @@ class Run(click.Command):
 def command(model: str | None, prompt: tuple[str, ...], as_json: bool, **flags: Any) -> int:
     """Talk to MODEL, or ask it PROMPT and what comes by standard input.
 
-    A model that is not here is pulled first. MODEL may be a path to a GGUF file. An embedding
-    model prints the vector of the text.
+    A model that is not here is pulled first. MODEL may be a path to a GGUF file or to a
+    folder of OpenVINO IR or ONNX Runtime GenAI. An embedding model prints the vector of the text.
     """
     settings = settings_here()
     name, is_file = _name_or_file(model or settings.default_model)
@@ -85,8 +85,8 @@ def _name_or_file(name: str) -> tuple[str, bool]:
     if not is_file_name(name):
         return name, False
     path = Path(name).expanduser().absolute()
-    if not path.is_file():
-        raise BadRequest(f"there is no file {name!r}", hint="check the path of the model file")
+    if not path.exists():
+        raise BadRequest(f"there is no file {name!r}", hint="check the path of the model")
     return str(path), True
 
 
