@@ -95,16 +95,17 @@ class WorkerClient:
 @contextlib.contextmanager
 def worker(
     engine: str,
-    weights: Path,
+    weights: Path | None,
     model: Model,
     scratch: Path,
     *,
     llama_server: str = "",
     adapters: tuple[tuple[str, float], ...] = (),
     draft: str = "",
+    folder: dict[str, str] | None = None,
     **options,
 ) -> Iterator[WorkerClient]:
-    """A worker with the model loaded."""
+    """A worker with the model loaded: of a file of weights, or of a folder's files by name."""
     ours, theirs = socket.socketpair()
     process = subprocess.Popen(
         [sys.executable, "-m", "dimora.runtime.worker", str(theirs.fileno())],
@@ -117,7 +118,9 @@ def worker(
     client.send(
         messages.Load(
             engine=engine,
-            files=ModelFiles(weights=str(weights), adapters=adapters, draft=draft),
+            files=ModelFiles(
+                weights=str(weights or ""), adapters=adapters, draft=draft, folder=folder or {}
+            ),
             model=model,
             options=LoadOptions(**({"num_ctx": 1024, "parallel": 4} | options)),
             settings=EngineSettings(

@@ -7,6 +7,8 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from dimora.engines._stops import StopFilter
 from dimora.tasks.base import Token, TopToken
 
+# Texts that end a turn in one family or another; those that are one token here stop an answer.
+ENDS = ("<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<|end|>", "</s>")
 _UNFINISHED = "\ufffd"
 
 

@@ -1,16 +1,17 @@
 """OpenVINO GenAI on x86-64: continuous batching with one thread that drives the pipeline.
 
-It reads GGUF files of a few families directly. Requests and cancellations go through an inbox to
-the driver, since the pipeline is not for several threads; each request reads its own outbox.
+It reads folders of its own format (IR), and GGUF files of a few families directly. Requests and
+cancellations go through an inbox to the driver, since the pipeline is not for several threads;
+each request reads its own outbox.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import platform
 import queue
 import random
-import secrets
 import sys
 import threading
 import time
@@ -27,9 +28,10 @@ from dimora.core.errors import (
     UnsupportedFeature,
     WorkerDied,
 )
+from dimora.engines._folder_links import linked_folder
 from dimora.engines._grammar import schema_grammar
 from dimora.engines._openvino_memory import footprint as footprint
-from dimora.engines._stops import StopFilter
+from dimora.engines._reading import ENDS, Reading
 from dimora.engines._text_cuts import cut_text
 from dimora.engines.base import Cancellation, EngineSettings, ModelFiles, Offer
 from dimora.prompts.prompt import Prompt
@@ -54,10 +56,8 @@ _PIECE_CHARACTERS = 2000
 _KV_BLOCK_TOKENS = 32
 # A step reads at most so many prompt tokens: short enough to cancel, long enough to be fast.
 _STEP_TOKENS = 256
-# Texts that end a turn in one family or another; those that are one token here stop an answer.
-_ENDS = ("<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<|end|>", "</s>")
 _LARGEST_SEED = 2**31 - 1
-_UNFINISHED = "\ufffd"
+_LARGEST_LENGTH = 2**31 - 1
 
 
 def offer(settings: EngineSettings) -> Offer:
@@ -70,8 +70,10 @@ def offer(settings: EngineSettings) -> Offer:
 
 
 def refuses(model: Model) -> str:
+    if model.summary.details.format == "openvino":
+        return "it loads no embedding models" if model.can("embedding") else ""
     if model.summary.details.format != "gguf":
-        return "it reads GGUF files only"
+        return "it reads GGUF files and OpenVINO IR only"
     if model.adapters:
         return "it ignores adapters on a GGUF model"
     if model.can("embedding"):
@@ -86,6 +88,8 @@ def refuses(model: Model) -> str:
 
 
 def rank(model: Model, settings: EngineSettings) -> tuple[int, str]:
+    if model.summary.details.format == "openvino":
+        return 50, "the model is in OpenVINO's own format"
     if model.draft_digest:
         return 20, "OpenVINO does not use the draft of a GGUF model"
     if set(model.tensor_types) <= _EXACT_TYPES:
@@ -109,22 +113,48 @@ def load(
     properties: dict[str, Any] = {}
     if options.num_thread:
         properties["INFERENCE_NUM_THREADS"] = options.num_thread
-    # The reader goes by the ending of the name, which blobs of a store do not have.
-    named = Path(settings.scratch_path) / f"{secrets.token_hex(4)}.gguf"
-    named.symlink_to(files.weights)
-    try:
-        pipeline = openvino_genai.ContinuousBatchingPipeline(
-            str(named), scheduler, "CPU", properties
-        )
-    except RuntimeError:
-        raise InvalidModel(
-            "OpenVINO cannot load this model file",
-            hint="choose the engine llama_cpp; log/workers.log in the home may say more",
-            code="engine_cannot_load",
-        ) from None
-    finally:
-        named.unlink()
+    with _named_as_wanted(files, settings.scratch_path) as named:
+        try:
+            if files.adapters:
+                properties["adapters"] = _adapters(named, files)
+            pipeline = openvino_genai.ContinuousBatchingPipeline(
+                str(named), scheduler, "CPU", properties
+            )
+        except RuntimeError:
+            other = "" if files.folder else "choose the engine llama_cpp; "
+            raise InvalidModel(
+                "OpenVINO cannot load this model",
+                hint=f"{other}log/workers.log in the home may say more",
+                code="engine_cannot_load",
+            ) from None
     return OpenVino(pipeline, model, options)
+
+
+@contextlib.contextmanager
+def _named_as_wanted(files: ModelFiles, scratch_path: str) -> Iterator[Path]:
+    """The model by a name the pipeline understands: it goes by endings, which blobs have not."""
+    if files.folder:
+        adapters = {_adapter_name(at): path for at, (path, _) in enumerate(files.adapters)}
+        with linked_folder(files.folder | adapters, scratch_path) as folder:
+            yield folder
+        return
+    with linked_folder({"model.gguf": files.weights}, scratch_path) as folder:
+        yield folder / "model.gguf"
+
+
+def _adapter_name(number: int) -> str:
+    return f"adapter-{number}.safetensors"
+
+
+def _adapters(folder: Path, files: ModelFiles) -> openvino_genai.AdapterConfig:
+    """In the one mode that has an effect here: with those that can be changed by each request,
+    continuous batching loads an adapter and forgets it, and the one that fuses fails on INT8."""
+    import openvino_genai
+
+    config = openvino_genai.AdapterConfig(openvino_genai.AdapterConfig.Mode.MODE_STATIC)
+    for number, (_, scale) in enumerate(files.adapters):
+        config.add(openvino_genai.Adapter(str(folder / _adapter_name(number))), scale)
+    return config
 
 
 def _silence() -> None:
@@ -249,7 +279,8 @@ class OpenVino:
         self.version = version("openvino-genai")
         self.context_tokens = options.num_ctx
         self._tokenizer = pipeline.get_tokenizer()
-        self._bos_ids = _bos_ids(model)
+        self._is_folder = model.summary.details.format == "openvino"
+        self._bos_ids = self._find_bos_ids() if self._is_folder else _bos_ids(model)
         self._stop_ids = self._find_stop_ids(pipeline)
         self._driver = _Driver(pipeline)
         self._driver.start()
@@ -263,8 +294,7 @@ class OpenVino:
         if room < 1:
             raise PromptTooLong("the prompt is longer than the context window of the engine")
         limit = min(sampling.num_predict, room) if sampling.num_predict >= 0 else room
-        stops = StopFilter(sampling.stop)
-        reading = _Reading(self._tokenizer, self._stop_ids, stops, sampling.logprobs)
+        reading = Reading(self.detokenize, self._stop_ids, sampling.stop)
         if limit == 0:
             yield Finish(reason="length", prompt_tokens=len(tokens))
             return
@@ -285,7 +315,7 @@ class OpenVino:
                 if isinstance(news, Exception):
                     raise news
                 first = first or time.perf_counter()
-                yield from reading.read(news)
+                yield from _read(reading, news, sampling.logprobs)
         finally:
             ask.cancelled = True
         yield Finish(
@@ -301,9 +331,10 @@ class OpenVino:
 
     def tokenize(self, text: str, add_special: bool) -> list[int]:
         tokens = list(self._bos_ids) if add_special else []
+        if self._is_folder:
+            return tokens + self._encode(text) if text else tokens
         for piece in cut_text(text, _PIECE_CHARACTERS):
-            encoded = self._tokenizer.encode(piece, add_special_tokens=False)
-            tokens += encoded.input_ids.data[0].tolist()
+            tokens += self._encode(piece)
         return tokens
 
     def detokenize(self, tokens: Sequence[int]) -> str:
@@ -312,9 +343,21 @@ class OpenVino:
     def close(self) -> None:
         self._driver.close()
 
+    def _encode(self, text: str, *, add_special: bool = False) -> list[int]:
+        # The length a tokenizer was exported with would cut off what is longer, silently.
+        encoded = self._tokenizer.encode(
+            text, add_special_tokens=add_special, max_length=_LARGEST_LENGTH
+        )
+        return [int(id_) for id_ in encoded.input_ids.data[0]]
+
+    def _find_bos_ids(self) -> list[int]:
+        """What the tokenizer of a folder puts before every text."""
+        plain, special = self._encode("a"), self._encode("a", add_special=True)
+        return special[: special.index(plain[0])] if plain and plain[0] in special else []
+
     def _find_stop_ids(self, pipeline: openvino_genai.ContinuousBatchingPipeline) -> set[int]:
         ids = set(pipeline.get_config().stop_token_ids) | {self._tokenizer.get_eos_token_id()}
-        for text in _ENDS:
+        for text in ENDS:
             tokens = self.tokenize(text, add_special=False)
             if len(tokens) == 1:
                 ids.add(tokens[0])
@@ -350,55 +393,14 @@ class OpenVino:
         return config
 
 
-class _Reading:
-    """From the ids of one answer to Tokens with whole characters, and where it ends."""
-
-    def __init__(
-        self, tokenizer: Any, ends: set[int], stops: StopFilter, logprobs: int | None
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._ends = ends
-        self._stops = stops
-        self._logprobs = logprobs
-        self._ids: list[int] = []
-        # Text is decoded from `_from`, of which the part before `_told` is already told: a
-        # tokenizer may treat the first token of a text differently from the same in the middle.
-        self._from = 0
-        self._told = 0
-        self.count = 0
-        self.ended = ""
-
-    def read(self, news: _News) -> Iterator[Token]:
-        logprobs = list(news.logprobs) if self._logprobs is not None else []
-        for at, id_ in enumerate(news.ids):
-            self.count += 1
-            if id_ in self._ends:
-                continue
-            self._ids.append(id_)
-            text = self._stops.feed(self._new_text(final=False))
-            logprob = min(0.0, float(logprobs[at])) if at < len(logprobs) else None
-            yield Token(int(id_), text, logprob)
-            if self._stops.matched:
-                self.ended = "stop"
-                return
-        if news.ended:
-            self.ended = news.ended
-            rest = self._stops.feed(self._new_text(final=True)) + self._stops.finish()
-            if rest:
-                yield Token(-1, rest)
-
-    def _new_text(self, *, final: bool) -> str:
-        """What the newest ids add; empty while they end within a character."""
-        told = self._decode(self._ids[self._from : self._told])
-        text = self._decode(self._ids[self._from :])
-        if len(text) <= len(told) or (text.endswith(_UNFINISHED) and not final):
-            return ""
-        self._from, self._told = self._told, len(self._ids)
-        return text[len(told) :]
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        # Marks such as <tool_call> count as special here, and are wanted.
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False)) if ids else ""
+def _read(reading: Reading, news: _News, logprobs: int | None) -> Iterator[Token]:
+    told = list(news.logprobs) if logprobs is not None else []
+    for at, id_ in enumerate(news.ids):
+        yield from reading.read(int(id_), min(0.0, float(told[at])) if at < len(told) else None)
+        if reading.ended:
+            return
+    if news.ended:
+        yield from reading.end(news.ended)
 
 
 def _bos_ids(model: Model) -> list[int]:

@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dimora.core.errors import BadRequest, DimoraError, InvalidModel, NotFound
 from dimora.core.types import Progress
 from dimora.models.access import SourceAccess
