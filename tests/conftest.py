@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -67,6 +68,41 @@ def _linked(source: Path, target: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def smollm2_hf(smollm2_path: Path) -> Path:
+    """The chat model as a folder of 16-bit safetensors."""
+    from tests.machines.checkpoints import export_folder
+
+    return _made("smollm2-hf", lambda target: export_folder(smollm2_path, target))
+
+
+@pytest.fixture(scope="session")
+def smollm2_ir(smollm2_hf: Path) -> Path:
+    """The chat model as OpenVINO IR, its weights in 8 bits."""
+    from tests.machines.engine_folders import export_openvino
+
+    return _made("smollm2-ir", lambda target: export_openvino(smollm2_hf, target, "int8"))
+
+
+@pytest.fixture(scope="session")
+def smollm2_onnx(smollm2_hf: Path) -> Path:
+    """The chat model as a folder of ONNX Runtime GenAI, its weights in 8 bits."""
+    from tests.machines.engine_folders import export_onnx
+
+    return _made("smollm2-onnx", lambda target: export_onnx(smollm2_hf, target, "int8"))
+
+
+def _made(name: str, make: Callable[[Path], object]) -> Path:
+    """A folder in the cache, which is whole when it is there. Made once, in about a minute."""
+    folder = CACHE / name
+    if not folder.is_dir():
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+            make(Path(scratch) / name)
+            with contextlib.suppress(OSError):
+                (Path(scratch) / name).rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def toolchain() -> Toolchain:
     """llama.cpp's programs and converters, built once as a person builds them."""
     from dimora.models.toolchain import require_toolchain
@@ -78,10 +114,12 @@ def toolchain() -> Toolchain:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The first test that uses the toolchain may have to wait for it to be built."""
+    """The first test that uses what takes long to make may have to wait for it."""
+    seconds = {"toolchain": TOOLCHAIN_SECONDS, "smollm2_hf": 600.0, "loaded": 600.0}
     for item in items:
-        if "toolchain" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.timeout(TOOLCHAIN_SECONDS + 300))
+        wanted = seconds.keys() & set(getattr(item, "fixturenames", ()))
+        if wanted:
+            item.add_marker(pytest.mark.timeout(300 + max(seconds[name] for name in wanted)))
 
 
 @pytest.fixture

@@ -26,24 +26,31 @@ GREEDY = Sampling(temperature=0, num_predict=16)
 
 
 def variants() -> list[str]:
-    """Every engine that is here, llama.cpp also with an executable where there is one."""
+    """Every engine that is here, llama.cpp also with an executable where there is one, OpenVINO
+    also with a folder of its own format."""
     settings = EngineSettings(scratch_path="")
     names = [n for n, m in engines.SHELF.all().items() if m.offer(settings).available]
-    return [*names, "llama_cpp+executable"] if EXECUTABLE else names
+    more = ["llama_cpp+executable"] if EXECUTABLE else []
+    return [*names, *more, *(["openvino+folder"] if "openvino" in names else [])]
 
 
 REAL = [name for name in variants() if name != "echo"]
+# The test model in the format of a variant, where that is not GGUF.
+FOLDERS = {"openvino+folder": "smollm2_ir", "onnx": "smollm2_onnx"}
 
 
 def open_worker(name: str, path: Path, scratch: Path, **options):
-    engine, _, executable = name.partition("+")
+    engine, _, extra = name.partition("+")
     store = ModelStore(scratch / "models", cache_path=scratch / "cache")
+    model = store.find_file(path)
+    files = store.verified_files(model)
     return worker(
         engine,
-        path,
-        store.find_file(path),
+        Path(files.weights) if files.weights else None,
+        model,
         scratch / "run",
-        llama_server=EXECUTABLE if executable else "",
+        llama_server=EXECUTABLE if extra == "executable" else "",
+        folder=files.folder,
         **options,
     )
 
@@ -55,10 +62,14 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("loaded", names, indirect=True, scope="module")
 
 
+def model_for(request, variant: str) -> Path:
+    return request.getfixturevalue(FOLDERS.get(variant, "smollm2_path"))
+
+
 @pytest.fixture(scope="module")
-def loaded(request, smollm2_path, tmp_path_factory) -> WorkerClient:
+def loaded(request, tmp_path_factory) -> WorkerClient:
     scratch = tmp_path_factory.mktemp(request.param.replace("+", "-"))
-    with open_worker(request.param, smollm2_path, scratch) as client:
+    with open_worker(request.param, model_for(request, request.param), scratch) as client:
         client.variant = request.param
         client.scratch = scratch
         yield client
@@ -244,12 +255,18 @@ SCHEMAS = {
 def test_a_json_schema_is_obeyed(loaded, name, temperature):
     prompt = Prompt(text="Answer as JSON: ", json_schema=SCHEMAS[name])
     sampling = Sampling(temperature=temperature, seed=5, num_predict=150)
+    if "json_schema" not in loaded.ready.features:
+        with pytest.raises(WorkerFailed, match="UnsupportedFeature"):
+            loaded.generate(prompt, sampling)
+        return
     text, _, finish = loaded.generate(prompt, sampling)
     assert finish.reason == "stop"
     assert violation(text, SCHEMAS[name]) == ""
 
 
 def test_any_object_is_an_object(loaded):
+    if "json_schema" not in loaded.ready.features:
+        return  # See above.
     prompt = Prompt(text="One short JSON object:", json_schema={"type": "object"})
     text, _, finish = loaded.generate(prompt, Sampling(temperature=0, num_predict=200))
     if finish.reason == "stop":
@@ -307,21 +324,29 @@ def test_the_engines_server_wants_its_key(real):
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_a_file_that_is_no_model_is_an_error_and_not_a_crash(name, smollm2_path, tmp_path):
+def test_a_file_that_is_no_model_is_an_error_and_not_a_crash(name, request, tmp_path):
     """The store refuses it long before; an engine must still not take the worker down."""
-    broken = tmp_path / "broken.gguf"
-    broken.write_bytes(smollm2_path.read_bytes()[:200_000])
-    model = ModelStore(tmp_path / "models", cache_path=tmp_path).find_file(smollm2_path)
-    engine, _, executable = name.partition("+")
+    path = model_for(request, name)
+    store = ModelStore(tmp_path / "models", cache_path=tmp_path)
+    model = store.find_file(path)
+    files = store.verified_files(model)
+    broken = {}
+    for number, (file, whole) in enumerate([*files.folder.items(), ("", files.weights)]):
+        broken[file] = whole
+        if Path(whole).suffix in (".gguf", ".xml", ".onnx"):
+            broken[file] = str(tmp_path / f"{number}{Path(whole).suffix}")
+            Path(broken[file]).write_bytes(Path(whole).read_bytes()[:200_000])
+    engine, _, extra = name.partition("+")
     started = time.monotonic()
     with (
         pytest.raises((WorkerFailed, EOFError)),
         worker(
             engine,
-            broken,
+            Path(weights) if (weights := broken.pop("")) else None,
             model,
             tmp_path / "run",
-            llama_server=EXECUTABLE if executable else "",
+            llama_server=EXECUTABLE if extra == "executable" else "",
+            folder=broken,
         ),
     ):
         pass
@@ -329,8 +354,8 @@ def test_a_file_that_is_no_model_is_an_error_and_not_a_crash(name, smollm2_path,
 
 
 @pytest.mark.parametrize("name", variants())
-def test_the_worker_ends_with_its_server_also_in_mid_answer(name, smollm2_path, tmp_path):
-    with open_worker(name, smollm2_path, tmp_path) as client:
+def test_the_worker_ends_with_its_server_also_in_mid_answer(name, request, tmp_path):
+    with open_worker(name, model_for(request, name), tmp_path) as client:
         client.start(Prompt(text=STORY), Sampling(num_predict=900))
         processes = family(client)
         client.pipe.close()

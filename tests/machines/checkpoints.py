@@ -73,17 +73,18 @@ model.save_pretrained(target)
 
 def export_folder(model: Path, target: Path) -> Path:
     """The GGUF model as a folder of 16-bit safetensors in several shards, with its tokenizer."""
-    _run(_EXPORT, str(model), str(target))
+    run_script(_EXPORT, str(model), str(target))
     return target
 
 
 def train_adapter(folder: Path, target: Path) -> Path:
     """A LoRA that knows a secret word, as a PEFT folder. Takes some seconds."""
-    _run(_TRAIN, str(folder), str(target))
+    run_script(_TRAIN, str(folder), str(target))
     return target
 
 
-def _run(script: str, *arguments: str) -> None:
+def run_script(script: str, *arguments: str) -> None:
+    """Run a Python program. Raises RuntimeError with its last words when it fails."""
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=600
     )

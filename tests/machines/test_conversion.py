@@ -18,7 +18,7 @@ from dimora.tasks.options import Sampling
 from dimora.tasks.recipe import AdapterPart, Recipe
 from tests.faults.hub_mirror import Mirror, Repository
 from tests.faults.site import site
-from tests.machines.checkpoints import export_folder, train_adapter
+from tests.machines.checkpoints import train_adapter
 from tests.worker_client import worker
 
 GREEDY = Sampling(temperature=0, num_predict=12)
@@ -62,8 +62,8 @@ def kitchen(toolchain: Toolchain, tmp_path_factory) -> Kitchen:
 
 
 @pytest.fixture(scope="session")
-def folder(smollm2_path: Path, tmp_path_factory) -> Path:
-    return export_folder(smollm2_path, tmp_path_factory.mktemp("checkpoint") / "smollm2")
+def folder(smollm2_hf: Path) -> Path:
+    return smollm2_hf
 
 
 @pytest.fixture(scope="session")

@@ -40,8 +40,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CONFIG = "genai_config.json"
-# A prompt is read in pieces of so many tokens, between which a cancellation is noticed.
+# A prompt is read in pieces of so many tokens, between which a cancellation is noticed. No piece is
+# a single token: the library rounds those in another way, and a prompt of which the beginning is
+# known would be answered otherwise than one that is read whole.
 _PIECE_TOKENS = 64
+_SMALLEST_PIECE_TOKENS = 2
 
 
 def offer(settings: EngineSettings) -> Offer:
@@ -118,8 +121,8 @@ class _Seat(msgspec.Struct):
     read: list[int]
 
     def reuse(self, tokens: Sequence[int]) -> int:
-        """Forget what differs from these tokens; gives how many stay. One is left to read."""
-        shared = shared_length(self.read, tokens[:-1])
+        """Forget what differs from these tokens; gives how many stay. A piece is left to read."""
+        shared = shared_length(self.read, tokens[:-_SMALLEST_PIECE_TOKENS])
         if shared < len(self.read):
             self.generator.rewind_to(shared)
             del self.read[shared:]
@@ -143,6 +146,17 @@ def shared_length(one: Sequence[int], other: Sequence[int]) -> int:
         if left != right:
             return at
     return min(len(one), len(other))
+
+
+def in_pieces(tokens: list[int]) -> Iterator[list[int]]:
+    """Parts to be read one after the other."""
+    at = 0
+    while at < len(tokens):
+        end = at + _PIECE_TOKENS
+        if 0 < len(tokens) - end < _SMALLEST_PIECE_TOKENS:
+            end = len(tokens)
+        yield tokens[at:end]
+        at = end
 
 
 class _Seats:
@@ -214,8 +228,7 @@ class Onnx:
         try:
             yield from self._answer(seat, tokens, sampling, limit, cancel)
         except RuntimeError:
-            # The generator stays in the middle of its step: the next answer gets another.
-            seat.read.clear()
+            # The generator is in the middle of a step: it is dropped, the next answer gets another.
             raise InternalError("the engine failed", hint="ask again") from None
         else:
             self._seats.give_back(seat)
@@ -230,10 +243,10 @@ class Onnx:
     ) -> Iterator[Token | Finish]:
         started = time.perf_counter()
         cached = seat.reuse(tokens)
-        for at in range(cached, len(tokens), _PIECE_TOKENS):
+        for piece in in_pieces(tokens[cached:]):
             if cancel.cancelled:
                 return
-            seat.append(tokens[at : at + _PIECE_TOKENS])
+            seat.append(piece)
         read = time.perf_counter()
         reading = Reading(self.detokenize, self._stop_ids, sampling.stop)
         sampler = Sampler(sampling, tokens, self.context_tokens)

@@ -188,7 +188,9 @@ def _open_private(path: Path) -> BinaryIO:
 
 def _worker_environment(ours: Mapping[str, str]) -> dict[str, str]:
     kept = {n: v for n, v in ours.items() if n.upper() in _ENVIRONMENT or n.startswith("LC_")}
-    return kept | {"OPENVINO_TELEMETRY_OPT_OUT": "1", "PYTHONUNBUFFERED": "1"}
+    # Libraries of engines that call home unless they are told not to.
+    silent = {"OPENVINO_TELEMETRY_OPT_OUT": "1", "ORT_DISABLE_TELEMETRY": "1"}
+    return kept | silent | {"PYTHONUNBUFFERED": "1"}
 
 
 async def _reap(process: subprocess.Popen[bytes]) -> None:
