@@ -21,6 +21,7 @@ _CHUNK_BYTES = 1 << 18
 # One tag with all its attributes; a chat template is the longest there is.
 _TAG_LIMIT_BYTES = 4 << 20
 _DEPTH = 64
+_TAGS = 1 << 22
 _CONSTANTS = 1 << 20
 _NOTES = 4096
 _NOTE_CHARACTERS = 1 << 20
@@ -64,7 +65,7 @@ class _Walk:
     def __init__(self, weights_bytes: int) -> None:
         self._weights_bytes = weights_bytes
         self._path: list[str] = []
-        self._fed = 0
+        self._fed = self._tags = 0
         self._layer: dict[str, str] = {}
         self._inputs: list[str] = []
         self._outputs: list[str] = []
@@ -106,8 +107,9 @@ class _Walk:
         if not self._path and tag != "net":
             raise _wrong(f"the XML is no graph: it begins with {tag[:40]!r}")
         self._path.append(tag)
-        if len(self._path) > _DEPTH:
-            raise _wrong("the graph is nested too deeply")
+        self._tags += 1
+        if len(self._path) > _DEPTH or self._tags > _TAGS:
+            raise _wrong("the graph has too many tags, or they are nested too deeply")
         if tag == "layer":
             self._layer = values
             if len(self._path) == 3 and values.get("type") == "Parameter":

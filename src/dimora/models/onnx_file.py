@@ -7,7 +7,6 @@ ONNX project, and the operators of ONNX Runtime that keep weights in few bits.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import mmap
 from collections import Counter
@@ -23,7 +22,7 @@ from dimora.storage.disk import open_plain
 
 # A message of protobuf cannot be larger.
 FILE_LIMIT_BYTES = 2 << 30
-_FIELDS = 1 << 24
+_FIELDS = 1 << 20
 _DEPTH = 8
 _DIMENSIONS = 16
 _NAME_BYTES = 1 << 16
@@ -64,13 +63,7 @@ def read_graph(path: Path, beside: Mapping[str, int]) -> Graph:
         if not 0 < size <= FILE_LIMIT_BYTES:
             raise _wrong(f"a graph of {size} bytes is none")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            view = memoryview(data)
-            try:
-                return _Walk(beside).model(view)
-            finally:
-                # Views of views live in frames that an error keeps; the file is closed later then.
-                with contextlib.suppress(BufferError):
-                    view.release()
+            return _Walk(data, beside).model(range(size))
 
 
 class _Tensor(NamedTuple):
@@ -81,9 +74,10 @@ class _Tensor(NamedTuple):
 
 
 class _Walk:
-    """One pass over the messages."""
+    """One pass over the messages, each given by the places of its bytes."""
 
-    def __init__(self, beside: Mapping[str, int]) -> None:
+    def __init__(self, data: mmap.mmap, beside: Mapping[str, int]) -> None:
+        self._data = data
         self._beside = beside
         self._fields = 0
         self._places: set[str] = set()
@@ -94,9 +88,9 @@ class _Walk:
         self._inputs: list[str] = []
         self._outputs: list[str] = []
 
-    def model(self, view: memoryview) -> Graph:
+    def model(self, span: range) -> Graph:
         graphs = 0
-        for number, kind, value in self._messages(view):
+        for number, kind, value in self._messages(span):
             if (number, kind) == (7, _BYTES):
                 graphs += 1
                 self._graph(value, depth=0)
@@ -122,10 +116,10 @@ class _Walk:
                 counts[tensor.type] += 0 if name.startswith(_TABLES) else tensor.elements
         return dict(counts)
 
-    def _graph(self, view: memoryview, depth: int) -> None:
+    def _graph(self, span: range, depth: int) -> None:
         if depth > _DEPTH:
             raise _wrong("the graph is nested too deeply")
-        for number, kind, value in self._messages(view):
+        for number, kind, value in self._messages(span):
             if kind != _BYTES:
                 continue
             if number == 1:
@@ -138,20 +132,20 @@ class _Walk:
             elif number in (11, 12) and depth == 0:
                 (self._inputs if number == 11 else self._outputs).append(self._name_in(value))
 
-    def _function(self, view: memoryview) -> None:
-        for number, kind, value in self._messages(view):
+    def _function(self, span: range) -> None:
+        for number, kind, value in self._messages(span):
             if (number, kind) == (7, _BYTES):
                 self._node(value, 1)
 
-    def _node(self, view: memoryview, depth: int) -> None:
+    def _node(self, span: range, depth: int) -> None:
         inputs: list[str] = []
         operator = ""
         numbers: dict[str, int] = {}
-        for number, kind, value in self._messages(view):
+        for number, kind, value in self._messages(span):
             if (number, kind) == (1, _BYTES):
-                inputs.append(_text(value))
+                inputs.append(self._text(value))
             elif (number, kind) == (4, _BYTES):
-                operator = _text(value)
+                operator = self._text(value)
             elif (number, kind) == (5, _BYTES):
                 name, whole = self._attribute(value, depth)
                 numbers[name] = whole
@@ -169,11 +163,11 @@ class _Walk:
             else:
                 self._parts.add(name)
 
-    def _attribute(self, view: memoryview, depth: int) -> tuple[str, int]:
+    def _attribute(self, span: range, depth: int) -> tuple[str, int]:
         name, whole = "", 0
-        for number, kind, value in self._messages(view):
+        for number, kind, value in self._messages(span):
             if (number, kind) == (1, _BYTES):
-                name = _text(value)
+                name = self._text(value)
             elif number == 3 and kind == _VARINT:
                 whole = value
             elif number in (5, 10) and kind == _BYTES:
@@ -182,22 +176,22 @@ class _Walk:
                 self._graph(value, depth + 1)
         return name, whole
 
-    def _tensor(self, view: memoryview) -> _Tensor:
+    def _tensor(self, span: range) -> _Tensor:
         """What a weight is; what it keeps in another file is checked."""
         dims: list[int] = []
         entries: dict[str, str] = {}
         # Of data_type, name and data_location.
-        told: dict[int, Any] = {2: 0, 8: b"", 14: 0}
-        for number, kind, value in self._messages(view):
+        told: dict[int, Any] = {2: 0, 8: range(0), 14: 0}
+        for number, kind, value in self._messages(span):
             if number == 1:
-                dims += [value] if kind == _VARINT else _varints(value)
+                dims += [value] if kind == _VARINT else self._varints(value)
             elif (number, kind) == (13, _BYTES):
                 entries.update([self._entry(value)])
             elif (number, kind) in ((2, _VARINT), (8, _BYTES), (14, _VARINT)):
                 told[number] = value
             if len(dims) > _DIMENSIONS:
                 raise _wrong("a weight has too many dimensions")
-        name = _text(told[8])
+        name = self._text(told[8])
         bits, word = _TYPES.get(told[2], (0, ""))
         elements = math.prod(dims)
         if elements > _LARGEST:
@@ -206,8 +200,8 @@ class _Walk:
             self._check_place(name, entries, (elements * bits + 7) // 8)
         return _Tensor(name, elements, len(dims), word)
 
-    def _entry(self, view: memoryview) -> tuple[str, str]:
-        parts = {n: _text(v) for n, kind, v in self._messages(view) if kind == _BYTES}
+    def _entry(self, span: range) -> tuple[str, str]:
+        parts = {n: self._text(v) for n, kind, v in self._messages(span) if kind == _BYTES}
         return parts.get(1, ""), parts.get(2, "")
 
     def _check_place(self, name: str, entries: Mapping[str, str], needed_bytes: int) -> None:
@@ -220,61 +214,59 @@ class _Walk:
             raise _wrong(f"weight {name[:80]!r} ends outside of its file: it is truncated")
         self._places.add(location)
 
-    def _name_in(self, view: memoryview) -> str:
-        return next((_text(v) for n, k, v in self._messages(view) if (n, k) == (1, _BYTES)), "")
+    def _name_in(self, span: range) -> str:
+        return next(
+            (self._text(v) for n, k, v in self._messages(span) if (n, k) == (1, _BYTES)), ""
+        )
 
-    def _messages(self, view: memoryview) -> Iterator[tuple[int, int, Any]]:
-        """Number, wire kind and value of each field: a number, or a view of bytes."""
-        at, size = 0, len(view)
-        while at < size:
+    def _messages(self, span: range) -> Iterator[tuple[int, int, Any]]:
+        """Number, wire kind and value of each field: a number, or the places of its bytes."""
+        at, end = span.start, span.stop
+        while at < end:
             self._fields += 1
             if self._fields > _FIELDS:
                 raise _wrong(f"the file has more than {_FIELDS} fields")
-            key, at = _varint(view, at)
+            key, at = self._varint(at, end)
             kind = key & 7
             if kind == _VARINT:
-                value, at = _varint(view, at)
+                value, at = self._varint(at, end)
                 yield key >> 3, kind, value
                 continue
-            length, at = _length(view, at, kind)
-            if length > size - at:
+            length, at = self._length(at, end, kind)
+            if length > end - at:
                 raise _wrong("a part of it is longer than the file: it is truncated or damaged")
-            yield key >> 3, kind, view[at : at + length]
+            yield key >> 3, kind, range(at, at + length)
             at += length
 
+    def _length(self, at: int, end: int, kind: int) -> tuple[int, int]:
+        if kind == _BYTES:
+            return self._varint(at, end)
+        if kind in (_FIXED64, _FIXED32):
+            return (8 if kind == _FIXED64 else 4), at
+        raise _wrong("it is no ONNX graph")
 
-def _length(view: memoryview, at: int, kind: int) -> tuple[int, int]:
-    if kind == _BYTES:
-        return _varint(view, at)
-    if kind in (_FIXED64, _FIXED32):
-        return (8 if kind == _FIXED64 else 4), at
-    raise _wrong("it is no ONNX graph")
+    def _varint(self, at: int, end: int) -> tuple[int, int]:
+        value = shift = 0
+        while at < end and shift < 70:
+            byte = self._data[at]
+            value |= (byte & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 0x80:
+                return value, at
+        raise _wrong("it is truncated or no ONNX graph")
 
+    def _varints(self, span: range) -> list[int]:
+        values: list[int] = []
+        at = span.start
+        while at < span.stop and len(values) <= _DIMENSIONS:
+            value, at = self._varint(at, span.stop)
+            values.append(value)
+        return values
 
-def _varint(view: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < len(view) and shift < 70:
-        byte = view[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
-    raise _wrong("it is truncated or no ONNX graph")
-
-
-def _varints(view: memoryview) -> list[int]:
-    values: list[int] = []
-    at = 0
-    while at < len(view) and len(values) <= _DIMENSIONS:
-        value, at = _varint(view, at)
-        values.append(value)
-    return values
-
-
-def _text(view: memoryview | bytes) -> str:
-    if len(view) > _NAME_BYTES:
-        raise _wrong(f"a name of {len(view)} bytes is too long")
-    return bytes(view).decode("utf-8", "replace")
+    def _text(self, span: range) -> str:
+        if len(span) > _NAME_BYTES:
+            raise _wrong(f"a name of {len(span)} bytes is too long")
+        return self._data[span.start : span.stop].decode("utf-8", "replace")
 
 
 def _whole(text: str) -> int:
