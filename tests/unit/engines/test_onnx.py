@@ -11,7 +11,7 @@ from tests.unit.models.making_folders import genai_config
 
 @pytest.mark.parametrize(
     ("one", "other", "shared"),
-    [([], [1], 0), ([1, 2], [1, 2], 2), ([1, 2, 3], [1, 2], 2), ([1, 5], [1, 6, 7], 1), ([2], [1], 0)],
+    [([], [1], 0), ([1, 2], [1, 2], 2), ([1, 2, 3], [1, 2], 2), ([1, 5], [1, 6], 1), ([2], [1], 0)],
 )  # fmt: skip
 def test_what_two_prompts_have_in_common_is_counted(one, other, shared):
     assert shared_length(one, other) == shared
