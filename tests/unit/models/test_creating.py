@@ -238,23 +238,6 @@ def test_documents_belong_to_a_model_by_their_names(kitchen: Kitchen, base: str)
     assert ("document", third) in kitchen.layers("wiser")
 
 
-@pytest.mark.parametrize(
-    ("names", "kind"),
-    [
-        (("openvino_model.xml", "openvino_model.bin", "config.json"), "openvino"),
-        (("genai_config.json", "model.onnx", "model.onnx.data", "sub/tokenizer.json"), "onnx"),
-    ],
-)
-def test_a_folder_is_kept_as_files_with_names(
-    kitchen: Kitchen, names: tuple[str, ...], kind: str
-) -> None:
-    files = {name: kitchen.file(name.encode()) for name in names}
-    kitchen.create("folder", files=files, system="x")
-    stored = kitchen.store.manifests.read(require_name("folder", "name"))
-    assert {row.name: row.digest for row in stored.manifest.of_kind("file")} == files
-    assert kitchen.config("folder")["model_format"] == kind
-
-
 def test_shown_and_created_again_it_is_the_same_model(kitchen: Kitchen, base: str) -> None:
     kitchen.create(
         "whole",

@@ -433,12 +433,12 @@ def test_wrong_parameters_in_a_manifest_are_an_invalid_model(
             store.find(f"bad{nth}:x")
 
 
-def test_a_model_without_a_gguf_file_is_listed_but_cannot_be_used(
+def test_a_model_of_files_we_do_not_know_is_listed_but_cannot_be_used(
     ollama: OllamaStore, store: ModelStore
 ) -> None:
     ollama.model((*LIBRARY, "tensors", "x"), [("tensor", b"abc")], {"model_format": "safetensors"})
     assert "tensors:x" in names_in(store)
-    with pytest.raises(InvalidModel, match="no GGUF file"):
+    with pytest.raises(InvalidModel, match="no model file"):
         store.find("tensors:x")
 
 
