@@ -284,7 +284,7 @@ def test_a_manifest_whose_names_lead_elsewhere_is_refused(store, tmp_path):
     there = store.locate("m")
     data = store.manifests.read_bytes(there)
     store.manifests.write_bytes(there, data.replace(b'"config.json"', b'"../../../x.json"'))
-    with pytest.raises(InvalidModel, match="no name of a file"):
+    with pytest.raises(InvalidModel, match="has a file called"):
         store.find("m")
 
 
