@@ -282,8 +282,10 @@ def test_a_manifest_whose_names_lead_elsewhere_is_refused(store, tmp_path):
     """As it could come from a registry."""
     create(store, "m", write_ir(tmp_path / "m"))
     there = store.locate("m")
-    data = store.manifests.read_bytes(there)
-    store.manifests.write_bytes(there, data.replace(b'"config.json"', b'"../../../x.json"'))
+    data = store.manifests.read_bytes(there).replace(b'"config.json"', b'"../../../x.json"')
+    with pytest.raises(InvalidModel, match="has a file called"):
+        store.manifests.write_bytes(there, data)
+    store.manifests.path(there).write_bytes(data)
     with pytest.raises(InvalidModel, match="has a file called"):
         store.find("m")
 
