@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ _AGES = (
     (3600, "hour"),
     (60, "minute"),
 )
+# Spaces between two columns of a table, and what the first may be narrowed to.
+_GAP, _NARROW_GAP, _SHORTEST = 4, 2, 26
 
 
 def size_words(size_bytes: int) -> str:
@@ -75,15 +78,40 @@ def harmless(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in text)
 
 
-def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns padded to their widest cell, four spaces apart."""
-    widths = [
-        max(len(heads[at]), *(len(row[at]) for row in rows)) if rows else len(heads[at])
-        for at in range(len(heads))
-    ]
-    for row in (heads, *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("    ".join(cells).rstrip())
+def print_table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], *, least: Sequence[str] = ()
+) -> None:
+    """Columns padded to their widest cell, four spaces apart.
+
+    At a terminal that is too narrow they stand closer, the columns of `least` are left out, the
+    first one first, and a long first cell has a line of its own.
+    """
+    columns = list(zip(heads, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    if sum(widths) + _GAP * (len(widths) - 1) <= room:
+        _print_columns(columns, widths, _GAP)
+        return
+    dropped = []
+    for head in (*least, ""):
+        widths = [max(map(len, column)) for column in columns]
+        first = room - sum(widths[1:]) - _NARROW_GAP * (len(widths) - 1)
+        if first >= min(widths[0], _SHORTEST) or not head:
+            break
+        columns = [column for column in columns if column[0] != head]
+        dropped.append(head)
+    _print_columns(columns, [max(min(first, widths[0]), len(heads[0])), *widths[1:]], _NARROW_GAP)
+    if dropped:
+        click.echo(dim(f"without {', '.join(dropped)}: the window is too narrow", sys.stdout))
+
+
+def _print_columns(columns: Sequence[Sequence[str]], widths: Sequence[int], gap: int) -> None:
+    for first, *others in zip(*columns, strict=True):
+        if len(first) > widths[0]:
+            click.echo(first)
+            first = ""
+        cells = (cell.ljust(w) for cell, w in zip((first, *others), widths, strict=True))
+        click.echo((" " * gap).join(cells).rstrip())
 
 
 def print_json(value: Any) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dimora.cli.words import age_words, duration_words, size_words, until_words
+from dimora.cli.words import age_words, duration_words, print_table, size_words, until_words
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,43 @@ def test_until_says_forever_and_stopping():
 )
 def test_durations_are_written_as_go_writes_them(seconds, words):
     assert duration_words(seconds) == words
+
+
+HEADS = ("NAME", "SIZE", "SOURCE")
+ROWS = (("short", "1 GB", "the house"), ("a-name-that-is-far-longer-than-others", "2 GB", "hub"))
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    def make(columns):
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setenv("NO_COLOR", "1")
+
+    return make
+
+
+def test_a_table_for_a_program_is_as_wide_as_it_is(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    print_table(HEADS, ROWS, least=("SOURCE",))
+    heads, short, long = capsys.readouterr().out.splitlines()
+    assert long == f"{ROWS[1][0]}    2 GB    hub"
+    assert heads.index("SOURCE") == short.index("the house") == long.index("hub")
+
+
+def test_a_table_fits_the_terminal_and_says_what_it_left_out(capsys, terminal):
+    terminal(34)
+    print_table(HEADS, ROWS, least=("SOURCE",))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["NAME", "SIZE"]
+    assert lines[2:4] == [ROWS[1][0], "2 GB".rjust(len(lines[3]))]
+    assert "without SOURCE" in lines[-1]
+    assert len(lines[1]) <= 34 and lines[1].endswith("1 GB")
+
+
+def test_a_wide_terminal_shows_all_of_a_table(capsys, terminal):
+    terminal(200)
+    print_table(HEADS, ROWS, least=("SOURCE",))
+    assert "SOURCE" in capsys.readouterr().out
+    print_table(HEADS, [], least=("SOURCE",))
+    assert capsys.readouterr().out.split() == list(HEADS)

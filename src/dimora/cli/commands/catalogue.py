@@ -61,7 +61,9 @@ def show_catalogue(
         print_json(found)
         return
     heads = ("NAME", "TYPE", "SIZE", "MEMORY", "FITS", "CONTEXT", "LANGUAGES", "LICENCE", "SOURCE")
-    print_table(heads, [_row(one) for one in found])
+    print_table(
+        heads, [_row(one) for one in found], least=("SOURCE", "CONTEXT", "LANGUAGES", "TYPE")
+    )
 
 
 def _row(one: Advice) -> tuple[str, ...]:

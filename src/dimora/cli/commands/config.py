@@ -21,4 +21,8 @@ def show(as_json: bool) -> None:
     if as_json:
         print_json({r.name: {"value": r.value, "source": r.source, "help": r.help} for r in rows})
         return
-    print_table(("SETTING", "VALUE", "SOURCE", "WHAT IT IS"), [tuple(r) for r in rows])
+    print_table(
+        ("SETTING", "VALUE", "SOURCE", "WHAT IT IS"),
+        [tuple(r) for r in rows],
+        least=("WHAT IT IS",),
+    )
