@@ -344,7 +344,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         dict[str, Credential],
         Knob(
             read_credentials,
-            "what registries are shown: host=user:password or host=token, or a table by host",
+            "what hosts are shown: host=user:password, host=token, host=ed25519:FILE, or a table",
             ("DIMORA_REGISTRY_CREDENTIALS",),
             secret=True,
             show=", ".join,

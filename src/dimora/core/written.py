@@ -14,11 +14,13 @@ DEFAULT_HUB = "https://huggingface.co"
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
-    """What one host is shown: user and password, or a token alone."""
+    """What one host is shown: user and password, a token, or a signature of the Ed25519 key in
+    the file `key`, which is how Ollama's registry knows its people."""
 
     user: str = ""
     password: str = ""
     token: str = ""
+    key: str = ""
 
 
 def read_text(value: Any) -> str:
@@ -36,11 +38,12 @@ def read_words(value: Any) -> tuple[str, ...]:
 
 
 def read_credentials(value: Any) -> dict[str, Credential]:
-    """A table of tables by host (file, or JSON), or `host=user:password,host=token`."""
+    """A table of tables by host (file, or JSON), or `host=user:password,host=token`, or
+    `host=ed25519:FILE`."""
     if isinstance(value, str):
         value = _written_credentials(value)
     if not isinstance(value, dict):
-        raise ValueError("must be a table of hosts, each with user and password, or with token")
+        raise ValueError("must be a table of hosts, each with user and password, token or key")
     return {_host(str(host)): _credential(host, entry) for host, entry in value.items()}
 
 
@@ -53,12 +56,20 @@ def _written_credentials(text: str) -> Any:
     found = {}
     for entry in text.split(","):
         host, _, word = entry.strip().partition("=")
-        user, colon, password = word.partition(":")
         if word:
-            found[host] = {"user": user, "password": password} if colon else {"token": word}
+            found[host] = _written_credential(word)
         elif host:
-            raise ValueError("must be host=user:password or host=token, with commas between")
+            raise ValueError(
+                "must be host=user:password, host=token or host=ed25519:FILE, with commas between"
+            )
     return found
+
+
+def _written_credential(word: str) -> dict[str, str]:
+    user, colon, password = word.partition(":")
+    if user == "ed25519" and colon:
+        return {"key": password}
+    return {"user": user, "password": password} if colon else {"token": word}
 
 
 def _credential(host: Any, entry: Any) -> Credential:
@@ -66,11 +77,11 @@ def _credential(host: Any, entry: Any) -> Credential:
         found = msgspec.convert(entry, Credential, strict=True)
     except msgspec.ValidationError:
         # Its message may hold what was written.
-        raise ValueError(f"needs user and password, or token, as text for {host}") from None
-    if not isinstance(entry, dict) or set(entry) - {"user", "password", "token"}:
-        raise ValueError(f"knows user, password and token for {host}, nothing else")
-    if bool(found.user) == bool(found.token):
-        raise ValueError(f"needs either user and password, or token, for {host}")
+        raise ValueError(f"needs user and password, token or key, as text for {host}") from None
+    if not isinstance(entry, dict) or set(entry) - set(Credential.__struct_fields__):
+        raise ValueError(f"knows user, password, token and key for {host}, nothing else")
+    if bool(found.user) + bool(found.token) + bool(found.key) != 1:
+        raise ValueError(f"needs either user and password, or token, or key, for {host}")
     shown = found.token or f"{found.user}{found.password}"
     if ":" in found.user or any(c < " " or c == "\x7f" for c in shown):
         raise ValueError(f"has a character for {host} that no header can hold")

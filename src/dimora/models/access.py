@@ -34,10 +34,16 @@ class SourceAccess(msgspec.Struct, frozen=True, kw_only=True):
     def authorization_for(self, host: str) -> str | None:
         """The Authorization header of a host that the settings have a credential for.
 
-        `host` has a port where it is not the usual one. A token becomes Bearer, else it is Basic.
+        `host` has a port where it is not the usual one. A token becomes Bearer, else it is Basic;
+        a key is not shown, it signs.
         """
         found = self.credentials.get(host.lower())
-        return None if found is None else authorization_of(found)
+        return None if found is None or found.key else authorization_of(found)
+
+    def key_for(self, host: str) -> str:
+        """The file of the key that signs for this host, empty for none."""
+        found = self.credentials.get(host.lower())
+        return found.key if found else ""
 
 
 def authorization_of(credential: Credential) -> str:

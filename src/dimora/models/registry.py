@@ -20,8 +20,9 @@ import msgspec
 from dimora.core.errors import BadRequest, Forbidden, InvalidModel, NotFound, SourceFailed
 from dimora.core.json_text import BAD_JSON
 from dimora.models.fetching import BlobFetch, Challenged, FileWanted
+from dimora.models.key_proof import sign_request
 from dimora.models.manifests import MANIFEST_LIMIT_BYTES, MANIFEST_TYPE
-from dimora.models.names import Name
+from dimora.models.names import DEFAULT_HOST, Name
 from dimora.models.network import AGAIN, Answer, Content, Interrupted, Network, Refused
 from dimora.models.places import Place, place_of
 from dimora.storage.blobs import CHUNK_BYTES, BlobStore, is_digest
@@ -256,13 +257,16 @@ class Registry:
                 code="insecure_not_allowed",
             )
         query = {name: fields[name] for name in ("service", "scope") if fields.get(name)}
-        separator = "&" if "?" in realm else "?"
+        url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}"
+        authorization = self._network.access.authorization_for(self._shown.key)
+        if key := self._network.access.key_for(self._shown.key):
+            url, authorization = await asyncio.to_thread(sign_request, key, url)
         reply = await self._network.read(
             "GET",
-            f"{realm}{separator}{urlencode(query)}",
+            url,
             limit_bytes=_TOKEN_LIMIT_BYTES,
             insecure=self._insecure,
-            authorize=self._network.access.authorization_for(self._shown.key),
+            authorize=authorization,
         )
         if reply.status in (400, 401, 403, 404):
             raise self._refused()
@@ -276,11 +280,18 @@ class Registry:
         raise SourceFailed(f"{self._place.key} answered {reply.status} to {what}")
 
     def _refused(self) -> Refused:
-        known = self._shown.key in self._network.access.credentials
+        key = self._shown.key
+        known = key in self._network.access.credentials
+        hint = f"put user and password for {key} into registry_credentials"
+        if key == DEFAULT_HOST:
+            hint = (
+                f"it knows people by a key: set registry_credentials to"
+                f" {key}=ed25519:~/.ollama/id_ed25519, and tell it the public half"
+            )
         return Refused(
             f"{self._place.key} does not let us in"
             + (" with the credentials we have" if known else " without credentials"),
-            hint=f"put user and password for {self._shown.key} into registry_credentials",
+            hint=hint,
         )
 
 

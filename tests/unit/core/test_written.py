@@ -74,3 +74,11 @@ def test_hosts_are_hosts_and_no_urls():
     for wrong in ("https://a.example", "a.example/v2", "*.example", "me@a.example"):
         with pytest.raises(ValueError):
             read_hosts(wrong)
+
+
+def test_a_key_of_ollamas_is_named_by_its_file():
+    wanted = {"registry.ollama.ai": Credential(key="~/.ollama/id_ed25519")}
+    assert read_credentials("registry.ollama.ai=ed25519:~/.ollama/id_ed25519") == wanted
+    assert read_credentials({"registry.ollama.ai": {"key": "~/.ollama/id_ed25519"}}) == wanted
+    with pytest.raises(ValueError, match="either"):
+        read_credentials({"a.example": {"key": "k", "token": "t"}})
