@@ -23,6 +23,7 @@ from dimora.models.store import ModelStore
 from tests.faults.hub_mirror import COMMIT, TOKEN, Mirror, Repository
 from tests.faults.site import Reply, site
 from tests.unit.models.making import digest_of, tiny_gguf
+from tests.unit.models.making_folders import write_ir, write_onnx
 
 
 @pytest.fixture
@@ -336,3 +337,53 @@ async def test_a_clip_alone_is_no_model(mirror, make_store, weights):
     mirror.repositories["ada/Tiny"] = Repository({"a-Q4_0.gguf": eyes})
     with pytest.raises(InvalidModel):
         await pull(make_store(), "hf.co/ada/Tiny")
+
+
+@pytest.mark.parametrize("kind", ["openvino", "onnx"])
+async def test_a_folder_an_engine_reads_comes_as_it_is(mirror, make_store, tmp_path, kind):
+    folder = {"openvino": write_ir, "onnx": write_onnx}[kind](tmp_path / "made")
+    (folder / "LICENSE").write_text("You may.")
+    (folder / "modeling.py").write_text("raise SystemExit")
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    mirror.repositories["ada/Tiny-ov"] = Repository(files, cardData={"license": "mit"})
+    store = make_store()
+    assert (await pull(store, "hf.co/ada/Tiny-ov"))[-1] == "success"
+    model = store.find("hf.co/ada/Tiny-ov")
+    assert model.summary.details == store.find_file(folder).summary.details
+    assert model.licenses[0] == "You may." and "mit" in model.licenses[1]
+    kept = store.verified_files(model).folder
+    assert {name: Path(path).read_bytes() for name, path in kept.items()} == {
+        name: data for name, data in files.items() if name not in ("LICENSE", "modeling.py")
+    }
+    assert not [asked for asked in mirror.hub.asked if asked.path.endswith(".py")]
+
+
+async def test_of_several_folders_the_tag_means_one(mirror, make_store, tmp_path):
+    made = write_onnx(tmp_path / "made")
+    files = {
+        f"{place}/{path.name}": path.read_bytes() + (b" " if path.suffix == ".json" else b"")
+        for place in ("cpu/int4", "cuda/fp16")
+        for path in made.iterdir()
+    }
+    mirror.repositories["ada/Tiny"] = Repository(files)
+    unclear = await refused(make_store(), "hf.co/ada/Tiny", DimoraError)
+    assert "cpu-int4, cuda-fp16" in unclear.hint
+    missing = await refused(make_store(name="two"), "hf.co/ada/Tiny:int8", NotFound)
+    assert "cpu-int4" in missing.hint
+    for number, tag in enumerate(("cpu-int4", "FP16")):
+        store = make_store(name=f"home{number}")
+        await pull(store, f"hf.co/ada/Tiny:{tag}")
+        assert store.find(f"hf.co/ada/Tiny:{tag}").summary.details.format == "onnx"
+        wanted = ("cpu/int4", "cuda/fp16")[number]
+        asked = [a.path for a in mirror.hub.asked if "/resolve/" in a.path]
+        assert asked and all(wanted in path for path in asked)
+        mirror.hub.asked.clear()
+
+
+async def test_a_folder_beside_safetensors_is_left_alone(mirror, make_store, tmp_path):
+    made = write_ir(tmp_path / "made")
+    files = {f"openvino/{path.name}": path.read_bytes() for path in made.iterdir()}
+    files |= {"config.json": b"{}", "model.safetensors": b"x"}
+    mirror.repositories["ada/Tiny"] = Repository(files)
+    error = await refused(make_store(), "hf.co/ada/Tiny", DimoraError)
+    assert "safetensors" in error.message

@@ -74,6 +74,29 @@ def folder_format(names: Iterable[str]) -> str:
     )
 
 
+def folder_roots(names: Iterable[str]) -> list[PurePosixPath]:
+    """The folders among these files that are models of their own, of one format."""
+    paths = [PurePosixPath(name) for name in names]
+    for mark in _MARKS.values():
+        if roots := sorted(path.parent for path in paths if path.name == mark):
+            return roots
+    return []
+
+
+def may_belong(name: str) -> bool:
+    """Whether a file of this name, in the folder of a model, may be part of it."""
+    path = PurePosixPath(name)
+    if path.name in _LEFT_OUT or any(part.startswith(".") for part in path.parts):
+        return False
+    # The weights of a graph lie in a file whose name only the graph tells; all begin like this.
+    return path.suffix.lower() in _KEPT or ".onnx" in path.name.lower() or _is_license(path)
+
+
+def _is_license(path: PurePosixPath) -> bool:
+    is_text = path.suffix.lower() in ("", ".txt", ".md")
+    return is_text and path.name.lower().startswith(_LICENSES)
+
+
 def pick_files(names: Iterable[str]) -> dict[str, str]:
     """The files that belong to the model: their names in its folder, and how they were given.
 
@@ -82,13 +105,12 @@ def pick_files(names: Iterable[str]) -> dict[str, str]:
     """
     given = list(names)
     _require_names(given)
-    mark = _MARKS.get(folder_format(given))
-    if mark is None:
+    if folder_format(given) not in _MARKS:
         raise InvalidModel(
             "weights in safetensors have to be converted first",
             hint="create a model FROM this folder: dimora create NAME -f Modelfile",
         )
-    roots = sorted(PurePosixPath(n).parent for n in given if PurePosixPath(n).name == mark)
+    roots = folder_roots(given)
     if len(roots) > 1:
         shown = ", ".join(str(root) for root in roots[:4])
         raise InvalidModel("there are several models in the folder", hint=f"give one of: {shown}")
@@ -191,7 +213,7 @@ def sort_files(paths: Mapping[str, Path]) -> dict[str, str]:
     kinds: dict[str, str] = {}
     for name in sorted(paths):
         path = PurePosixPath(name)
-        if path.name.lower().startswith(_LICENSES) and path.suffix.lower() in ("", ".txt", ".md"):
+        if _is_license(path):
             kinds[name] = "license"
         elif path.name not in _LEFT_OUT and (path.suffix.lower() in _KEPT or name in places):
             kinds[name] = "file"

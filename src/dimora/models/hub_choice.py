@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 
 import msgspec
 
 from dimora.core.errors import BadRequest, NotFound, UnsupportedFeature
+from dimora.models.folders import folder_roots, may_belong
 
 # What `latest` means, best first; of what a prefix fits the same one is taken.
 PREFERRED = ("Q4_K_M", "Q4_0", "Q8_0")
@@ -24,6 +26,7 @@ _SAME = {"FP16": "F16", "FP32": "F32"}
 _PART = re.compile(r"-(\d{5})-of-(\d{5})$")
 _ENDING = ".gguf"
 _SHOWN = 30
+_TOP = PurePosixPath(".")
 
 
 class HubFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +101,42 @@ def choose(files: Sequence[HubFile], tag: str, repository: str) -> Chosen:
     if len(model.parts) > 1 or _PART.search(_stem(model.parts[0].name)):
         raise _in_parts(model, models, repository)
     return Chosen(weights=model.parts[0], projector=_projector(files))
+
+
+def choose_folder(files: Sequence[HubFile], tag: str, repository: str) -> list[HubFile]:
+    """The files of a folder of OpenVINO or of ONNX Runtime GenAI; none where there is no such.
+
+    Of several folders the tag means one: `cpu-int4` the folder `cpu/int4`, also called `int4`.
+
+    Raises BadRequest when several fit, NotFound naming what there is.
+    """
+    roots = folder_roots(file.name for file in files)
+    # Beside weights in safetensors, a folder further down is rarely whole.
+    beside = any(f.name.endswith(".safetensors") and "/" not in f.name for f in files)
+    if not roots or (beside and _TOP not in roots):
+        return []
+    root = _root(roots, tag.lower(), repository)
+    paths = ((file, PurePosixPath(file.name)) for file in files)
+    return [
+        file
+        for file, path in paths
+        if path.is_relative_to(root) and may_belong(str(path.relative_to(root)))
+    ]
+
+
+def _root(roots: list[PurePosixPath], tag: str, repository: str) -> PurePosixPath:
+    labels = {"-".join(root.parts).lower() or "latest": root for root in roots}
+    named = [r for label, r in labels.items() if tag in (label, r.name.lower())]
+    if tag == "latest" and len(roots) == 1:
+        named = roots
+    if len(named) == 1:
+        return named[0]
+    several = named or tag == "latest"
+    raise (BadRequest if several else NotFound)(
+        f"{repository} has {'several folders' if several else f'no folder {tag}'}",
+        hint=f"say which after the colon: {', '.join(list(labels)[:_SHOWN])}",
+        code="several_models" if several else "model_not_found",
+    )
 
 
 def _only_one(fitting: list[Gguf], repository: str) -> Gguf:

@@ -1,4 +1,5 @@
-"""Brings a model of a hub into the store: a GGUF and its projector, or one made of safetensors."""
+"""Brings a model of a hub into the store: a GGUF and its projector, a folder that an engine reads
+as it is, or a GGUF made of safetensors."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 from dimora.core.errors import InternalError, InvalidModel, UnsupportedFeature
 from dimora.core.types import Progress
 from dimora.models.hub import Hub, Repository
-from dimora.models.hub_choice import HubFile, choose, has_gguf
+from dimora.models.folders import folder_layers
+from dimora.models.hub_choice import HubFile, choose, choose_folder, has_gguf
 from dimora.models.manifests import Layer
 from dimora.models.network import Network
 from dimora.models.sorting import sort_files
@@ -59,11 +61,12 @@ class _HubPull:
 
     async def layers(self, tag: str) -> AsyncGenerator[Progress | Layer, None]:
         """The layers with weights that the tag means."""
-        files = self._repository.files
-        if not has_gguf(files) and _is_convertible(files):
-            steps = self._converted(tag)
-        else:
-            steps = self._chosen(tag)
+        files, steps = self._repository.files, self._chosen(tag)
+        if not has_gguf(files):
+            if folder := choose_folder(files, tag, self._repository.name):
+                steps = self._folder(folder)
+            elif _is_convertible(files):
+                steps = self._converted(tag)
         async with aclosing(steps):
             async for step in steps:
                 yield step
@@ -77,7 +80,9 @@ class _HubPull:
                 told += f"{repository.license_url}\n"
             found.append(await asyncio.to_thread(self._store.layer, "license", told))
         for file in repository.files:
-            if file.name.lower() in _LICENSES and file.size_bytes <= _LICENSE_LIMIT_BYTES:
+            if file.name in self._taken or file.name.lower() not in _LICENSES:
+                continue
+            if file.size_bytes <= _LICENSE_LIMIT_BYTES:
                 data = await self._hub.read(repository, file, limit_bytes=_LICENSE_LIMIT_BYTES)
                 text = data.decode("utf-8", "replace")
                 found.append(await asyncio.to_thread(self._store.layer, "license", text))
@@ -98,6 +103,15 @@ class _HubPull:
         for kind, file in (("model", kinds.weights), ("projector", kinds.projector)):
             if file is not None:
                 yield self._store.writer.layer(kind, file.digest, file.size_bytes)
+
+    async def _folder(self, files: Sequence[HubFile]) -> AsyncGenerator[Progress | Layer, None]:
+        """A folder as it is, with the licence in it."""
+        async with aclosing(self._fetch(files)) as steps:
+            async for progress in steps:
+                yield progress
+        named = {file.name: self._taken[file.name].digest for file in files}
+        for layer in await asyncio.to_thread(folder_layers, self._store, named):
+            yield layer
 
     async def _converted(self, tag: str) -> AsyncGenerator[Progress | Layer, None]:
         """Safetensors, made into a GGUF; a tag that names a kind quantizes it.
