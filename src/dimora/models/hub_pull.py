@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from dimora.core.errors import InternalError, InvalidModel, UnsupportedFeature
 from dimora.core.types import Progress
-from dimora.models.hub import Hub, Repository
 from dimora.models.folders import folder_layers
+from dimora.models.hub import Hub, Repository
 from dimora.models.hub_choice import HubFile, choose, choose_folder, has_gguf
 from dimora.models.manifests import Layer
 from dimora.models.network import Network
