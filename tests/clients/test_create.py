@@ -298,6 +298,24 @@ def test_files_go_to_a_server_that_is_elsewhere(own: Server, tmp_path: Path) -> 
     assert "Far away." in ollama.Client(own.url).show("far").modelfile
 
 
+def test_a_file_or_a_folder_is_pulled_by_its_path_with_a_server_or_without(
+    kitchen: Path, own: Server, tmp_path: Path
+) -> None:
+    folder = tmp_path / "A folder"
+    folder.mkdir()
+    shutil.copy(kitchen / "m.gguf", folder / "Some Model.gguf")
+    alone = {"home": tmp_path / "home", "cwd": tmp_path}
+    beside = alone | {"DIMORA_HOST": f"127.0.0.1:{own.port}"}
+    for how in (alone, beside):
+        run_dimora("pull", "./A folder", **how)
+        run_dimora("pull", str(folder / "Some Model.gguf"), **how)
+        rows = json.loads(run_dimora("list", "--json", **how).stdout)
+        assert {"a-folder:latest", "some-model:latest"} <= {row["name"] for row in rows}
+        told = run_dimora("pull", "nowhere.gguf", check=False, **how)
+        assert told.returncode == 1
+        assert "there is no file or folder 'nowhere.gguf'" in told.stderr
+
+
 def test_only_the_terminals_own_house_opens_a_path(own: Server, kitchen: Path) -> None:
     door = ServerDoor(Address("127.0.0.1", own.port))
     with pytest.raises(Forbidden, match="only the terminal"):

@@ -472,6 +472,13 @@ async def test_models_nobody_has_are_not_found_in_ollamas_words(
     assert not store.root.exists() or files_in(store) == []
 
 
+async def test_a_misspelt_name_is_told_what_may_be_meant(store: ModelStore, entry: Entry) -> None:
+    for misspelt in (f"{entry.name[1:]}", entry.name.partition(":")[0] + "s:9b"):
+        with pytest.raises(NotFound) as caught:
+            await pull(store, misspelt)
+        assert f"did you mean {entry.name}?" in caught.value.hint
+
+
 async def test_two_pulls_at_once_fetch_one_time(
     store: ModelStore, index: Index, entry: Entry, data: bytes, tmp_path: Path
 ) -> None:

@@ -63,8 +63,12 @@ def pull_with_bar(
 
     accepts = _see_licence(door, name, accepts_licence)
     request = PullModel(model=name, insecure=insecure, accepts_licence=accepts)
-    with closing(door.ask(request)) as events:
-        show_progress(events)
+    try:
+        with closing(door.ask(request)) as events:
+            show_progress(events)
+    except KeyboardInterrupt:
+        click.echo("given up; what came is kept, the same command goes on with it", err=True)
+        raise
 
 
 def show_progress(events: Iterator[Event]) -> tuple[str, ...]:

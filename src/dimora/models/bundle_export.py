@@ -49,7 +49,7 @@ def export_bundle(
     Raises NotFound, BadRequest, Conflict, InvalidModel for a model that is damaged, StorageFull.
     """
     contents = Contents(models=_models_of(store, names))
-    if path.is_dir() or not path.parent.is_dir():
+    if not path.parent.is_dir():
         raise BadRequest("the bundle must be a file in a directory that is there", param="path")
     _require_free(path, replace)
     yield Progress(status="signing the bundle")
@@ -97,6 +97,8 @@ def _in_order(parts: tuple[str, ...]) -> str:
 
 
 def _require_free(path: Path, replace: bool) -> None:
+    if path.exists() and not path.is_file():
+        raise BadRequest(f"{path.name!r} is not a plain file, and stays as it is", param="path")
     if path.exists() and not replace:
         raise Conflict(f"there is a file {path.name!r} already", hint="--replace writes over it")
 

@@ -101,6 +101,8 @@ _AGAIN = "copy the bundle again, or let it be exported again"
 
 def _wrong(name: str, block: bytes) -> InvalidModel:
     there = block[:100].rstrip(b"\0").decode("ascii", "replace")
+    if there == name:
+        return InvalidModel(f"the header of {name} in the bundle was altered", hint=_AGAIN)
     kind = "" if block[156:157] in (b"0", b"\0") else ", which is no plain file"
     return InvalidModel(
         f"the bundle has {there[:90]!r}{kind} where {name} must be",

@@ -16,6 +16,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from dimora.core.errors import InvalidModel
+from dimora.core.json_text import BAD_JSON
 from dimora.models.bundle_keys import fingerprint, is_signed_by, parse_public, public_text
 from dimora.models.bundle_tar import END, BundleReader, room_of
 from dimora.models.manifests import (
@@ -165,18 +166,26 @@ def read_contents(reader: BundleReader) -> Contents:
 
     Raises InvalidModel for a bundle that is damaged, altered, unsigned, or none at all.
     """
-    layout = reader.take_small(LAYOUT_NAME, len(LAYOUT))
+    try:
+        layout = reader.take_small(LAYOUT_NAME, len(LAYOUT))
+    except InvalidModel:
+        raise InvalidModel(
+            "this is no bundle", hint="`dimora bundle export` makes them, and nothing else does"
+        ) from None
     if layout != LAYOUT:
         raise InvalidModel("the bundle has another layout", hint="only Dimora's can be imported")
     index = reader.take_small(INDEX_NAME, INDEX_LIMIT_BYTES)
     signature = reader.take_small(SIGNATURE_NAME, _SIGNATURE_LIMIT_BYTES)
     signer = _signer_of(signature, index)
     contents = Contents(models=_models_in(index, reader), signer=signer)
-    if size_of(contents, (layout, index, signature)) != reader.size_bytes:
+    size_bytes = size_of(contents, (layout, index, signature))
+    if size_bytes > reader.size_bytes:
         raise InvalidModel(
-            "the bundle is not as large as what is in it",
-            hint="copy it again; part of it may be missing",
+            f"the bundle is cut off: {reader.size_bytes} of its {size_bytes} bytes are here",
+            hint="copy it again",
         )
+    if size_bytes < reader.size_bytes:
+        raise InvalidModel("the bundle is larger than what is in it", hint="copy it again")
     return contents
 
 
@@ -248,5 +257,5 @@ def _full_name(name: Name) -> str:
 def _decode(data: bytes, kind: type[_T], what: str) -> _T:
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as why:
+    except BAD_JSON as why:
         raise InvalidModel(f"{what} is damaged: {why}") from None

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from dimora.core.errors import DimoraError, NotFound, SourceFailed
+from dimora.core.json_text import BAD_JSON
 from dimora.core.types import Progress
 from dimora.models.fetching import BlobFetch, Challenged, FileWanted
 from dimora.models.hub_choice import HubFile
@@ -83,14 +84,13 @@ class Hub:
 
     async def look_up(self, name: str) -> Repository:
         """Raises NotFound, Refused, SourceFailed."""
-        reply = await self._read(
-            f"/api/models/{name}/revision/{_REVISION}?blobs=true", _LIST_LIMIT_BYTES
-        )
+        url = f"{self._endpoint}/api/models/{name}/revision/{_REVISION}?blobs=true"
+        reply = await self._read(url, _LIST_LIMIT_BYTES)
         if reply.status != 200:
             raise self._refusal(reply.status, name)
         try:
             told = msgspec.json.decode(reply.body, type=_Told)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except BAD_JSON:
             raise SourceFailed(f"{self.host} does not answer like a hub") from None
         if not _COMMIT.fullmatch(told.sha):
             raise SourceFailed(f"{self.host} does not say which commit of {name} it means")
@@ -133,18 +133,14 @@ class Hub:
 
     async def read(self, repository: Repository, file: HubFile, *, limit_bytes: int) -> bytes:
         """A small file. Raises NotFound, Refused, SourceFailed."""
-        path = self._url(repository, file).removeprefix(self._endpoint)
-        reply = await self._read(path, limit_bytes)
+        reply = await self._read(self._url(repository, file), limit_bytes)
         if reply.status != 200:
             raise self._refusal(reply.status, repository.name, repository)
         return reply.body
 
     async def _measured(self, repository: Repository, file: HubFile) -> HubFile:
         """With its size, which some mirrors leave out of their lists."""
-        url = self._url(repository, file)
-        reply = await self._network.read(
-            "HEAD", url, limit_bytes=0, insecure=self._insecure, authorize=self._authorization
-        )
+        reply = await self._read(self._url(repository, file), 0, method="HEAD")
         length = reply.headers.get("Content-Length", "")
         if reply.status != 200:
             raise self._refusal(reply.status, repository.name, repository)
@@ -152,10 +148,10 @@ class Hub:
             raise SourceFailed(f"{self.host} does not say how large {file.name} is")
         return msgspec.structs.replace(file, size_bytes=int(length))
 
-    async def _read(self, path: str, limit_bytes: int) -> Answer:
+    async def _read(self, url: str, limit_bytes: int, *, method: str = "GET") -> Answer:
         return await self._network.read(
-            "GET",
-            f"{self._endpoint}{path}",
+            method,
+            url,
             limit_bytes=limit_bytes,
             insecure=self._insecure,
             authorize=self._authorization,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePath
 
 import msgspec
 
@@ -103,8 +104,18 @@ def _is_valid(name: Name) -> bool:
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a model's name is meant as a path of a model file."""
-    return name.startswith((".", "/", "~")) or name.lower().endswith(".gguf") or name[1:3] == ":\\"
+    """Whether a model's name is meant as a path of a model file.
+
+    In `hf.co/user/repository:file.gguf` the tag names a file, of somebody else.
+    """
+    is_file = name.lower().endswith(".gguf") and ":" not in name
+    return name.startswith((".", "/", "~")) or is_file or name[1:3] == ":\\"
+
+
+def name_of_path(path: PurePath) -> Name | None:
+    """What the model of a file or folder is called: `Some Model.gguf` becomes `some-model`."""
+    stem = path.stem if path.suffix.lower() == ".gguf" else path.name
+    return parse_name("".join(c if c.isalnum() or c in "._-" else "-" for c in stem).lower())
 
 
 def is_relative_path(text: str) -> bool:

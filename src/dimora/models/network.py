@@ -44,7 +44,6 @@ _TROUBLES: dict[type[Exception], str] = {
     httpx2.ConnectTimeout: "cannot be reached in time",
     httpx2.ReadTimeout: "stopped sending",
     httpx2.WriteTimeout: "stopped receiving",
-    httpx2.ProxyError: "cannot be reached through the proxy",
 }
 
 # What is sent: bytes, or a way to begin sending anew, which a redirect may need.
@@ -147,7 +146,7 @@ class Network:
                     raise SourceFailed(f"{place.host} redirects more than {REDIRECTS} times")
                 yield response
         except (httpx2.TransportError, httpx2.StreamError, httpx2.DecodingError) as why:
-            raise _failure(place, why) from None
+            raise _failure(place, why, proxied=self._proxied(place)) from None
 
     async def read(
         self,
@@ -378,7 +377,7 @@ def _needs_https(place: Place, came_from: Place | None) -> Forbidden:
     )
 
 
-def _failure(place: Place, why: Exception) -> Interrupted | SourceFailed:
+def _failure(place: Place, why: Exception, *, proxied: bool) -> Interrupted | SourceFailed:
     """In our own words: what libraries say may hold URLs, and these may hold signatures."""
     untrusted = _certificate_words(why)
     if untrusted:
@@ -388,7 +387,18 @@ def _failure(place: Place, why: Exception) -> Interrupted | SourceFailed:
         )
     if isinstance(why, httpx2.UnsupportedProtocol):
         return SourceFailed(f"{place.host} cannot be asked that way")
-    return Interrupted(f"{place.host} {_TROUBLES.get(type(why), 'broke the connection')}")
+    trouble = _TROUBLES.get(type(why), "broke the connection")
+    if not isinstance(why, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError):
+        return Interrupted(f"{place.key} {trouble}")
+    if proxied:
+        return Interrupted(
+            f"{place.key} cannot be reached through the proxy",
+            hint="check the setting proxy; no_proxy names the hosts that are reached without it",
+        )
+    return Interrupted(
+        f"{place.key} {trouble}",
+        hint="check the name, its port, and the network; behind a proxy, the setting proxy",
+    )
 
 
 def _certificate_words(why: BaseException) -> str:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from dimora.core.errors import Forbidden, InternalError, NotFound, SourceFailed
+from dimora.core.errors import DimoraError, Forbidden, InternalError, NotFound, SourceFailed
 from dimora.core.types import Progress
 from dimora.models.catalogue import Entry, HubFile
 from dimora.models.manifests import Layer, with_layer
-from dimora.models.names import Name, parse_name, without_scheme
+from dimora.models.names import Name, is_file_name, name_of_path, parse_name, without_scheme
 from dimora.models.sources import SHELF
 from dimora.models.sources.base import Brought, Source, Wanted
 from dimora.models.template_pins import Templates, describe_change
 
 if TYPE_CHECKING:
     from dimora.models.store import ModelStore
+
+
+# How much alike two names are of which one may be meant for the other (difflib).
+_NEAR = 0.8
 
 
 class Pull:
@@ -43,11 +48,8 @@ class Pull:
                         brought = step
                     else:
                         yield step
-        except Forbidden as why:
-            if why.code != "host_not_allowed" or wanted.name.host in name:
-                raise
-            # Nobody spoke of that host: a name the catalogue does not have is all that was wrong.
-            raise _not_found(f"{why.message}; {why.hint}") from None
+        except (NotFound, Forbidden, SourceFailed) as why:
+            raise self._advise(why, wanted) from None
         if brought is None:
             raise InternalError("the source brought no model")
         yield Progress(status="verifying sha256 digest")
@@ -67,8 +69,8 @@ class Pull:
         yield Progress(status="success")
 
     def _choose(self, text: str, insecure: bool) -> tuple[Wanted, Source]:
-        is_file = text.lower().endswith(".gguf") and Path(text).expanduser().is_file()
-        name = _name_of_file(text) if is_file else parse_name(without_scheme(text))
+        is_file = is_file_name(text) and Path(text).expanduser().is_file()
+        name = name_of_path(Path(text)) if is_file else parse_name(without_scheme(text))
         if name is not None:
             entry = self._store.catalogue.pinned(name)
             wanted = Wanted(text=text, name=name, entry=entry, insecure=insecure, is_file=is_file)
@@ -76,6 +78,27 @@ class Pull:
                 if source.accepts(wanted):
                     return wanted, source
         raise _not_found("check the name")
+
+    def _advise(self, why: DimoraError, wanted: Wanted) -> DimoraError:
+        """An error of a source; where nobody spoke of its host, perhaps the name is wrong."""
+        if wanted.name.host in wanted.text:
+            return why
+        why.hint = "; ".join(word for word in (self._near(wanted.text), why.hint) if word)
+        if why.code != "host_not_allowed":
+            return why
+        return _not_found(f"{why.message}; {why.hint}")
+
+    def _near(self, text: str) -> str:
+        """A word on models of the catalogue that are called nearly so, where there are some."""
+        names = [entry.name for entry in self._store.catalogue.all()]
+        text = text.lower()
+        if text in names:
+            return ""
+        family = text.partition(":")[0]
+        near = get_close_matches(text, names, cutoff=_NEAR) or [
+            name for name in names if get_close_matches(family, [name.partition(":")[0]], 1, _NEAR)
+        ]
+        return f"did you mean {' or '.join(near[:3])}?" if near else ""
 
     def _with_notice(self, brought: Brought, entry: Entry) -> Brought:
         """With a licence among its layers, of our words where the source brought none."""
@@ -113,9 +136,3 @@ def check_pinned(brought: Brought, entry: Entry) -> None:
             f"{entry.name} came with another sha256 than the catalogue knows",
             hint="its owner may have changed the file, or something on the way did",
         )
-
-
-def _name_of_file(text: str) -> Name | None:
-    """`./Some Model.gguf` becomes `some-model`."""
-    stem = text.replace("\\", "/").rpartition("/")[2].rpartition(".")[0]
-    return parse_name("".join(c if c.isalnum() or c in "._-" else "-" for c in stem).lower())

@@ -98,7 +98,11 @@ class Registry:
             limit_bytes=MANIFEST_LIMIT_BYTES,
         )
         if reply.status == 404:
-            raise NotFound("pull model manifest: file does not exist", code="model_not_found")
+            raise NotFound(
+                "pull model manifest: file does not exist",
+                code="model_not_found",
+                hint=f"{self._place.key} has no {self._repository}:{reference}",
+            )
         self._expect(reply, 200, "a manifest")
         if is_digest(reference) and digest_of(reply.body) != reference:
             raise SourceFailed(f"{self._place.host} sent another manifest than it was asked for")
@@ -281,30 +285,28 @@ class Registry:
 
     def _refused(self) -> Refused:
         key = self._shown.key
-        known = key in self._network.access.credentials
-        hint = f"put user and password for {key} into registry_credentials"
+        if key in self._network.access.credentials:
+            return Refused(
+                f"{self._place.key} does not let us in with the credentials we have",
+                hint=f"check what registry_credentials has for {key}",
+            )
+        hint = f"set registry_credentials (DIMORA_REGISTRY_CREDENTIALS) to {key}=user:password"
         if key == DEFAULT_HOST:
             hint = (
-                f"it knows people by a key: set registry_credentials to"
+                "it knows people by a key: set registry_credentials to"
                 f" {key}=ed25519:~/.ollama/id_ed25519, and tell it the public half"
             )
-        return Refused(
-            f"{self._place.key} does not let us in"
-            + (" with the credentials we have" if known else " without credentials"),
-            hint=hint,
-        )
+        return Refused(f"{self._place.key} does not let us in without credentials", hint=hint)
 
 
 async def find_registry(network: Network, name: Name, text: str, *, insecure: bool) -> str:
     """The URL of a name's registry, without a path: https, or http where that may be.
 
     `text` may begin with the scheme. A host of this machine, and any host with `insecure`, is
-    asked for https first. Raises Forbidden, SourceFailed, BadRequest.
+    asked for https first. Raises Forbidden, SourceFailed.
     """
     scheme, separator, _ = text.partition("://")
-    if separator and scheme not in ("http", "https"):
-        raise BadRequest(f"{scheme[:20]!r} is no scheme of a registry", param="model")
-    url = f"{scheme if separator else 'https'}://{name.host}"
+    url = f"{scheme.lower() if separator else 'https'}://{name.host}"
     if separator or not (insecure or place_of(url).is_loopback):
         return url
     try:

@@ -60,6 +60,7 @@ def take(
     """
     blobs.prepare()
     taken = blobs.directory / f"tmp-{os.getpid()}-{os.urandom(6).hex()}"
+    before, kept = None, False
     with disk_errors("the model store"):
         try:
             real = path.resolve(strict=True)
@@ -82,9 +83,12 @@ def take(
                 linked = blobs.path(digest).samefile(taken)
             else:
                 blobs.adopt(taken, digest)
+            kept = linked
         except FileNotFoundError:
             raise NotFound(f"there is no file {path.name!r}", code="file_not_found") from None
         finally:
+            if not kept and before is not None:
+                _give_back(taken, before)
             taken.unlink(missing_ok=True)
     return Taken(digest=digest, size_bytes=after.st_size, linked=linked)
 
@@ -117,6 +121,14 @@ def _link(path: Path, taken: Path, state: os.stat_result) -> bool:
         taken.unlink(missing_ok=True)
         return False
     return True
+
+
+def _give_back(taken: Path, state: os.stat_result) -> None:
+    """Let a file that was linked and is not kept be written again, as before."""
+    with contextlib.suppress(OSError):
+        there = taken.stat()
+        if (there.st_dev, there.st_ino) == (state.st_dev, state.st_ino):
+            taken.chmod(stat.S_IMODE(state.st_mode))
 
 
 def _copy(path: Path, taken: Path, note: Callable[[int], None] | None) -> str:

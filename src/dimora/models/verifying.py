@@ -47,16 +47,21 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verification:
-    """Looks at models of one store; a blob that several need is read once.
-
-    `told` says how much was looked at so far.
-    """
+    """Looks at models of one store; a blob that several need is read once."""
 
     def __init__(self, store: ModelStore) -> None:
         self._store = store
         # The digest each blob turned out to have, or what kept it from being read.
         self._blobs: dict[str, str] = {}
-        self.told = StoreTold()
+        self._models: set[Name] = set()
+        self._sizes: dict[str, int] = {}
+
+    @property
+    def told(self) -> StoreTold:
+        """How much was looked at so far; what was mended and looked at again counts once."""
+        return StoreTold(
+            models=len(self._models), blobs=len(self._sizes), size_bytes=sum(self._sizes.values())
+        )
 
     def names(self, texts: Sequence[str]) -> list[Name]:
         """The models that are meant, all of them if none is named. Raises NotFound."""
@@ -66,7 +71,11 @@ class Verification:
         for text in texts:
             there = self._store.locate(text)
             if there is None:
-                raise NotFound(f"model '{text[:400]}' not found", code="model_not_found")
+                raise NotFound(
+                    f"model '{text[:400]}' not found",
+                    code="model_not_found",
+                    hint="`dimora list` shows what there is",
+                )
             names.append(there)
         return list(dict.fromkeys(names))
 
@@ -81,7 +90,7 @@ class Verification:
             fault = Fault(model=name.display, kind="manifest", problem=_words(why))
             yield Found(name=name, faults=(fault,))
             return
-        self.told = msgspec.structs.replace(self.told, models=self.told.models + 1)
+        self._models.add(name)
         layers = {layer.digest: layer for layer in (*manifest.layers, manifest.config)}
         total, done = sum(layer.size for layer in layers.values()), 0
         for layer in layers.values():
@@ -122,9 +131,7 @@ class Verification:
             self._store.remembered.note_verified(digest, path)
         else:
             self._store.remembered.forget_verified(digest)
-        self.told = msgspec.structs.replace(
-            self.told, blobs=self.told.blobs + 1, size_bytes=self.told.size_bytes + layer.size
-        )
+        self._sizes[digest] = layer.size
 
     def _problem_of(self, layer: Layer) -> str:
         """What is wrong with a blob that was looked at, empty for nothing."""

@@ -838,8 +838,13 @@ def test_what_cannot_be_exported_is_said_before_anything_is_written(
         export(ours, ["cloud"], tmp_path / "b")
     with pytest.raises(BadRequest, match="directory"):
         export(ours, ["tiny"], tmp_path / "no" / "b")
-    with pytest.raises(BadRequest, match="directory"):
+    with pytest.raises(BadRequest, match="not a plain file"):
         export(ours, ["tiny"], tmp_path)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(BadRequest, match="not a plain file"):
+        export(ours, ["tiny"], pipe, replace=True)
+    assert pipe.is_fifo()
     assert not (tmp_path / "b").exists()
 
 

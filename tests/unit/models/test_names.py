@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import string
+from pathlib import PurePath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dimora.core.errors import BadRequest
-from dimora.models.names import Name, parse_name, require_name
+from dimora.models.names import Name, is_file_name, name_of_path, parse_name, require_name
 
 FIRST = string.ascii_letters + string.digits + "_"
 
@@ -100,3 +101,36 @@ def test_every_part_of_a_name_is_one_harmless_part_of_a_path(text: str) -> None:
 def test_names_that_differ_in_case_only_are_folded_to_one(name: Name) -> None:
     loud = Name(*(part.upper() for part in name.parts))
     assert loud.folded == name.folded
+
+
+@pytest.mark.parametrize(
+    ("text", "is_path"),
+    [
+        ("m.gguf", True),
+        ("folder/M.GGUF", True),
+        ("./m", True),
+        ("~/m", True),
+        ("/m", True),
+        ("C:\\m.gguf", True),
+        ("hf.co/user/repository:m.gguf", False),
+        ("localhost:5000/team/m.gguf", False),
+        ("m", False),
+    ],
+)
+def test_a_path_is_told_from_a_name(text: str, is_path: bool) -> None:
+    assert is_file_name(text) is is_path
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/tmp/Some Model.GGUF", "some-model:latest"),
+        ("a/m.Q4_0.gguf", "m.q4_0:latest"),
+        ("smol-v1.5", "smol-v1.5:latest"),
+        ("/", None),
+        ("ü.gguf", None),
+    ],
+)
+def test_a_file_or_folder_names_its_model(path: str, name: str | None) -> None:
+    found = name_of_path(PurePath(path))
+    assert (found and found.display) == name

@@ -54,7 +54,9 @@ def test_taken_again_it_stays_as_it_is(tmp_path: Path, blobs: BlobStore) -> None
     assert take(path, blobs, link=True) == take(path, blobs, link=True)
     copy = tmp_path / "copy.gguf"
     copy.write_bytes(b"weights")
+    copy.chmod(0o664)
     assert not take(copy, blobs, link=True).linked, "the store has these bytes already"
+    assert copy.stat().st_mode & 0o777 == 0o664, "it was not linked, so it may be changed"
     assert blobs.path(digest_of(b"weights")).samefile(path)
 
 
