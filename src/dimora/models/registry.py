@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urljoin
 
 import msgspec
 
-from dimora.core.errors import BadRequest, Forbidden, InvalidModel, NotFound, SourceFailed
+from dimora.core.errors import Forbidden, InvalidModel, NotFound, SourceFailed
 from dimora.core.json_text import BAD_JSON
 from dimora.models.fetching import BlobFetch, Challenged, FileWanted
 from dimora.models.key_proof import sign_request
