@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,21 @@ def test_the_page_is_what_the_code_says(page):
 
 
 def test_the_readme_names_only_settings_that_exist():
-    import re
-
     from dimora.core.settings import knobs
 
     known = {v for knob in knobs().values() for v in knob.env} | {"DIMORA_CONFIG", "DIMORA_API_KEY"}
     named = set(re.findall(r"\b(?:DIMORA|OLLAMA)_[A-Z_]+\b", (ROOT / "README.md").read_text()))
     assert named - {"OLLAMA_"} <= known
+
+
+def test_every_known_attack_names_tests_that_are_there():
+    page = (ROOT / "docs" / "concepts" / "known-attacks.md").read_text(encoding="utf-8")
+    tests = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests").rglob("test_*.py"))
+    there = set(re.findall(r"^ *(?:async )?def (test_\w+)\(", tests, re.MULTILINE))
+    rows = [line.split(" | ") for line in page.splitlines() if re.match(r"\| (?!attack|---)", line)]
+    assert len(rows) > 30
+    for row in rows:
+        attack, *_, last = row
+        named = set(re.findall(r"`(test_\w+)`", last))
+        assert len(row) == 4 and named, attack
+        assert named <= there, f"{attack}: {named - there}"

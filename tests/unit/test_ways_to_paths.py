@@ -122,6 +122,30 @@ def test_no_answer_of_a_server_is_unpacked_without_a_bound() -> None:
     assert found == set()
 
 
+def test_no_shell_is_asked_and_no_text_is_run_as_code() -> None:
+    found = {
+        (name, word)
+        for name, tree in files()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for word in _shells(node)
+    }
+    assert found == set()
+
+
+def _shells(call: ast.Call) -> Iterator[str]:
+    """What in a call hands a text to a shell or to the interpreter."""
+    match call.func:
+        case ast.Name(id="eval" | "exec" | "compile" as word):
+            yield word
+        case ast.Attribute(
+            value=ast.Name(id="os" | "subprocess" | "asyncio"),
+            attr="system" | "popen" | "getoutput" | "create_subprocess_shell" as word,
+        ):
+            yield word
+    yield from (one.arg for one in call.keywords if one.arg == "shell")
+
+
 def test_nothing_is_ever_unpickled_and_no_code_of_models_is_trusted() -> None:
     for name, tree in files():
         assert not _UNPICKLERS & set(imports(tree)), name

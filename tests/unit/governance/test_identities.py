@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import hmac
 
 import pytest
 
 from dimora.core.errors import ConfigurationError, Forbidden, NotAuthenticated
 from dimora.core.settings import ApiKey, Settings
 from dimora.core.types import Principal
+from dimora.governance import identities
 from dimora.governance.identities import Identities
 from dimora.governance.policy import GRANTS, check
 
@@ -41,6 +44,24 @@ def test_a_key_makes_its_holder():
     settings = holder(workspace="law", roles=("reader",))
     principal = Identities(settings).admit(KEY, peer_is_loopback=False)
     assert principal == Principal(user="anna", workspace="law", roles=("reader",), proof="api_key")
+
+
+@pytest.mark.parametrize("shown", ["first-key", "last-key", "no-key", ""])
+def test_every_key_is_compared_in_constant_time_whichever_is_right(monkeypatch, shown):
+    words = ("first-key", "middle-key", "last-key")
+    keys = [ApiKey(user=word, sha256=hashlib.sha256(word.encode()).hexdigest()) for word in words]
+    compared = []
+    truly = hmac.compare_digest
+
+    def compare(one: str, other: str) -> bool:
+        compared.append(one)
+        return truly(one, other)
+
+    monkeypatch.setattr(identities.hmac, "compare_digest", compare)
+    house = Identities(Settings(api_keys=tuple(keys)))
+    with contextlib.suppress(NotAuthenticated):
+        house.admit(shown, peer_is_loopback=True)
+    assert compared == [key.sha256 for key in keys]
 
 
 def test_an_unknown_role_stops_the_start():
