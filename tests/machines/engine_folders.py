@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
-
-import pytest
 
 from tests.machines.checkpoints import run_script
 
@@ -49,8 +46,5 @@ def export_openvino(folder: Path, target: Path, weights: str) -> Path:
 
 def export_onnx(folder: Path, target: Path, weights: str) -> Path:
     """A folder of ONNX Runtime GenAI; `weights` is `int8` or `int4`."""
-    for package in ("onnxruntime_genai", "onnx", "onnx_ir"):
-        if find_spec(package) is None:
-            pytest.skip(f"{package} is not installed; requirements-models.lock has it")
     run_script(_ONNX, str(folder), str(target), weights)
     return target
