@@ -256,13 +256,15 @@ def test_without_a_modelfile_it_is_the_model_of_this_folder(kitchen: Path, tmp_p
         ("FROM m\nFROB x\n", "(line 2): command must be one of"),
         ("FROM ./nowhere.gguf\n", "(line 1): there is no file './nowhere.gguf'"),
         ("# nothing\n", "no FROM line"),
-        ("FROM ./guide.txt\n", "unknown type"),
+        ("FROM ./guide.txt\n", "(line 1): unknown type"),
+        ("FROM ./m.gguf\nFROM ./f16.gguf\n", "(line 1): 'f16.gguf' and 'm.gguf' are both weights"),
     ],
 )
 def test_the_terminal_tells_what_is_wrong(kitchen: Path, tmp_path: Path, text: str, words: str):
     told = terminal(tmp_path, "create", "x", "-f", "-", stdin=text, cwd=kitchen, check=False)
     assert told.returncode == 1
     assert words in told.stderr
+    assert "taking in" not in told.stderr
     assert json.loads(terminal(tmp_path, "list", "--json").stdout) == []
 
 
@@ -346,3 +348,24 @@ def test_what_cannot_be_converted_is_refused_before_it_is_read(tmp_path: Path) -
     assert told.returncode == 1
     assert "toolchain" in told.stderr and "taking in" not in told.stderr
     assert not (tmp_path / "home" / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [(("a b",), 'name "a b" is invalid'), (("x", "-q", "Q99"), "'Q99'")]
+)
+def test_wrong_words_are_told_before_a_file_is_read(kitchen, tmp_path, arguments, words) -> None:
+    told = terminal(tmp_path / "home", "create", *arguments, cwd=kitchen, check=False)
+    assert told.returncode == 1
+    assert words in told.stderr and "taking in" not in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [("fancy", "there is no engine 'fancy'"), ("openvino", "it loads no adapters")],
+)
+def test_an_engine_that_will_not_run_the_model_is_told_when_it_is_made(
+    kitchen, tmp_path, engine, words
+) -> None:
+    text = f"FROM m.gguf\nADAPTER a.gguf\nENGINE {engine}\n"
+    told = terminal(tmp_path / "home", "create", "x", "-f", "-", stdin=text, cwd=kitchen).stderr
+    assert words in told.splitlines()[-1]

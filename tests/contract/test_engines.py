@@ -9,6 +9,7 @@ import stat
 import time
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -17,6 +18,7 @@ from dimora.engines.base import EngineSettings
 from dimora.models.store import ModelStore
 from dimora.prompts.prompt import Prompt
 from dimora.prompts.schema import violation
+from dimora.tasks.base import Model, ModelDetails, ModelSummary
 from dimora.tasks.options import Sampling
 from tests.worker_client import WorkerClient, WorkerFailed, worker
 
@@ -376,3 +378,17 @@ def test_vectors_of_an_embedder(e5_path, tmp_path):
             assert alone.vectors[0] == pytest.approx(together.vectors[33], abs=2e-2)
             long = client.embed("passage: " + "parola " * 400)
             assert len(long.vectors) == 1
+
+
+@pytest.mark.parametrize("name", list(engines.SHELF.all()))
+def test_adapters_take_effect_or_are_refused_by_name(name):
+    details = ModelDetails(format={"openvino": "openvino", "onnx": "onnx"}.get(name, "gguf"))
+    summary = ModelSummary(name="m", digest="", size_bytes=1, modified_at=0.0, details=details)
+    plain = Model(summary=summary, weights_digest="w", architecture="llama")
+    adapted = msgspec.structs.replace(plain, adapters=(("sha256:" + "0" * 64, 1.0),))
+    refusal = engines.SHELF.load(name).refuses(adapted)
+    if name in ("llama_cpp", "echo"):
+        assert refusal == ""
+    else:
+        assert refusal == "it loads no adapters"
+        assert engines.SHELF.load(name).refuses(plain) == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,10 @@ from pathlib import Path
 import msgspec
 
 from dimora.core.errors import BadRequest
+from dimora.models.gguf import Header
 from dimora.models.names import is_file_name, is_relative_path, parse_name
+from dimora.models.peft_adapters import require_fit
+from dimora.models.sorting import sort_adapter, sort_files
 from dimora.tasks.modelfile import Modelfile
 
 # Of a folder with weights to convert; everything else in it is for people.
@@ -67,6 +71,38 @@ def find_files(modelfile: Modelfile, directory: Path) -> LocalFiles:
         _add(found.documents, _documents(modelfile, word, path))
     _require_paths(modelfile, found)
     return found
+
+
+def check_files(modelfile: Modelfile, found: LocalFiles) -> None:
+    """Look at every file before any of them is taken: what each one is, and whether it is whole.
+
+    Raises BadRequest and InvalidModel, with the line that names the file.
+    """
+    base: Header | None = None
+    if found.files:
+        with _blaming(modelfile, modelfile.sources[0]):
+            weights = sort_files(found.files).weights
+            base = weights.header if weights is not None else None
+    if found.draft_files:
+        with _blaming(modelfile, modelfile.draft):
+            sort_files(found.draft_files)
+    for (word, _), (files, _) in zip(modelfile.adapters, found.adapters, strict=True):
+        with _blaming(modelfile, word):
+            adapter = sort_adapter(files)
+            if adapter is not None and base is not None:
+                require_fit(adapter.header, base)
+
+
+@contextlib.contextmanager
+def _blaming(modelfile: Modelfile, word: str) -> Iterator[None]:
+    """Errors get the number of the line that has this word."""
+    try:
+        yield
+    except BadRequest as why:
+        why.message = _with_line(modelfile, word, why.message)
+        raise
+    except OSError as why:
+        raise _wrong(modelfile, word, f"{word!r} cannot be read: {why.strerror}") from None
 
 
 def _take_source(modelfile: Modelfile, word: str, directory: Path, found: LocalFiles) -> None:
@@ -191,5 +227,9 @@ def _missing(modelfile: Modelfile, word: str) -> BadRequest:
 
 
 def _wrong(modelfile: Modelfile, word: str, what: str) -> BadRequest:
+    return BadRequest(_with_line(modelfile, word, what), code="invalid_modelfile")
+
+
+def _with_line(modelfile: Modelfile, word: str, what: str) -> str:
     line = modelfile.lines.get(word)
-    return BadRequest(f"(line {line}): {what}" if line else what, code="invalid_modelfile")
+    return f"(line {line}): {what}" if line else what

@@ -12,10 +12,12 @@ import msgspec
 
 from dimora.cli.asking import door_here, settings_here, show_progress
 from dimora.cli.door import Door
-from dimora.cli.local_files import Files, LocalFiles, find_files
+from dimora.cli.local_files import Files, LocalFiles, check_files, find_files
 from dimora.core.errors import InvalidModel
 from dimora.core.settings import Settings
 from dimora.core.types import Done, Event
+from dimora.models.names import require_name
+from dimora.models.quantizing import named_kind
 from dimora.tasks.create_model import CreateModel
 from dimora.tasks.modelfile import Modelfile
 from dimora.tasks.recipe import AdapterPart, Recipe
@@ -29,24 +31,34 @@ def make_model(
 
     `quantize` and `draft` are what its weights and its draft are quantized to. Raises DimoraError.
     """
+    require_name(name, "name")
+    for kind in filter(None, (quantize, draft)):
+        named_kind(kind)
     local = find_files(modelfile, directory)
     making = _Making(name, modelfile, local, (quantize, draft))
     settings = settings_here()
     with door_here(settings) as door:
-        _look_ahead(local.files, settings, door)
-        with closing(making.steps(door)) as events:
-            show_progress(events)
+        _require_convertible(local.files, settings, door)
+        check_files(modelfile, local)
+        try:
+            with closing(making.steps(door)) as events:
+                show_progress(events)
+        finally:
+            _tell_linked(making.linked)
     for warning in (*modelfile.warnings, *making.warnings):
         click.echo(f"Warning: {warning}", err=True)
-    if making.linked:
+
+
+def _tell_linked(names: list[str]) -> None:
+    if names:
         click.echo(
-            f"{', '.join(making.linked)}: shared with the store, and read-only from now on"
+            f"{', '.join(names)}: shared with the store, and read-only from now on"
             " (DIMORA_LINK_FILES=false makes copies)",
             err=True,
         )
 
 
-def _look_ahead(files: Files, settings: Settings, door: Door) -> None:
+def _require_convertible(files: Files, settings: Settings, door: Door) -> None:
     """Refuse what cannot be converted before gigabytes of it are read.
 
     Raises InvalidModel naming the architecture, NotFound where the toolchain is missing.

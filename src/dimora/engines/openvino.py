@@ -70,12 +70,12 @@ def offer(settings: EngineSettings) -> Offer:
 
 
 def refuses(model: Model) -> str:
+    if model.adapters:
+        return "it loads no adapters"
     if model.summary.details.format == "openvino":
         return "it loads no embedding models" if model.can("embedding") else ""
     if model.summary.details.format != "gguf":
         return "it reads GGUF files and OpenVINO IR only"
-    if model.adapters:
-        return "it ignores adapters on a GGUF model"
     if model.can("embedding"):
         return "it does not load embedding models from GGUF"
     if model.architecture not in _ARCHITECTURES:
@@ -115,8 +115,6 @@ def load(
         properties["INFERENCE_NUM_THREADS"] = options.num_thread
     with _named_as_wanted(files, settings.scratch_path) as named:
         try:
-            if files.adapters:
-                properties["adapters"] = _adapters(named, files)
             pipeline = openvino_genai.ContinuousBatchingPipeline(
                 str(named), scheduler, "CPU", properties
             )
@@ -134,27 +132,11 @@ def load(
 def _named_as_wanted(files: ModelFiles, scratch_path: str) -> Iterator[Path]:
     """The model by a name the pipeline understands: it goes by endings, which blobs have not."""
     if files.folder:
-        adapters = {_adapter_name(at): path for at, (path, _) in enumerate(files.adapters)}
-        with linked_folder(files.folder | adapters, scratch_path) as folder:
+        with linked_folder(files.folder, scratch_path) as folder:
             yield folder
         return
     with linked_folder({"model.gguf": files.weights}, scratch_path) as folder:
         yield folder / "model.gguf"
-
-
-def _adapter_name(number: int) -> str:
-    return f"adapter-{number}.safetensors"
-
-
-def _adapters(folder: Path, files: ModelFiles) -> openvino_genai.AdapterConfig:
-    """In the one mode that has an effect here: with those that can be changed by each request,
-    continuous batching loads an adapter and forgets it, and the one that fuses fails on INT8."""
-    import openvino_genai
-
-    config = openvino_genai.AdapterConfig(openvino_genai.AdapterConfig.Mode.MODE_STATIC)
-    for number, (_, scale) in enumerate(files.adapters):
-        config.add(openvino_genai.Adapter(str(folder / _adapter_name(number))), scale)
-    return config
 
 
 def _silence() -> None:

@@ -21,7 +21,7 @@ from dimora.models.manifests import StoredManifest
 from dimora.models.names import is_file_name, require_name
 from dimora.models.peft_adapters import require_fit
 from dimora.models.quantizing import named_kind, quantize, source_kind
-from dimora.models.sorting import GgufFile, Sorted, require_files, sort_adapter, sort_files
+from dimora.models.sorting import GgufFile, Sorted, sort_adapter, sort_files, stored_paths
 from dimora.models.taking import Taken
 from dimora.models.template_pins import describe_change
 from dimora.tasks.modelfile import is_version
@@ -30,6 +30,7 @@ from dimora.tasks.recipe import Recipe
 if TYPE_CHECKING:
     from dimora.models.store import ModelStore
 
+_FOLDER_HINT = "create from a GGUF of the same model"
 _Steps = AsyncGenerator[Progress | Taken, None]
 
 
@@ -104,17 +105,19 @@ class Creation:
     def _look_at_files(self) -> None:
         store, recipe = self._store, self._recipe
         if recipe.files:
-            self._files = sort_files(store, recipe.files)
+            self._files = sort_files(stored_paths(store, recipe.files, "files"))
             if recipe.source and (self._files.kind != "gguf" or self._files.weights is not None):
                 raise BadRequest(
                     "the weights come from a model or from files, not from both", param="files"
                 )
             if not recipe.source and self._files.kind == "gguf" and self._files.weights is None:
                 raise BadRequest("these files are a projector without a model", param="files")
-        self._adapters = [sort_adapter(store, part.files) for part in recipe.adapters]
+        self._adapters = [
+            sort_adapter(stored_paths(store, part.files, "adapters")) for part in recipe.adapters
+        ]
         if recipe.draft_files:
-            self._draft_files = sort_files(store, recipe.draft_files)
-        require_files(store, recipe.documents, "documents")
+            self._draft_files = sort_files(stored_paths(store, recipe.draft_files, "draft_files"))
+        stored_paths(store, recipe.documents, "documents")
 
     async def _pull(self, name: str) -> AsyncGenerator[Progress, None]:
         # A path is not pulled: whoever may name one has brought it as files.
@@ -136,6 +139,8 @@ class Creation:
         if self._recipe.source:
             self._base = self._read(self._recipe.source)
             self._changes = LayerChanges(self._store, self._base)
+        if not self._is_gguf():
+            self._refuse_additions()
         header = self._known_header()
         if header is not None:
             for file in self._adapters:
@@ -143,6 +148,34 @@ class Creation:
                     require_fit(file.header, header)
             if self._recipe.quantize:
                 _quantizable(header, named_kind(self._recipe.quantize))
+
+    def _is_gguf(self) -> bool:
+        """Whether the weights are a GGUF, or will be made into one."""
+        if self._files is not None and not self._recipe.source:
+            return self._files.kind in ("gguf", "safetensors")
+        return self._changes.first("model") is not None
+
+    def _refuse_additions(self) -> None:
+        """Raises UnsupportedFeature for what no engine can use with a folder."""
+        recipe = self._recipe
+        for param, wanted, what, hint in (
+            ("adapters", recipe.adapters, "adapters go", _FOLDER_HINT),
+            ("draft", recipe.draft or recipe.draft_files, "a draft goes", _FOLDER_HINT),
+            ("files", self._files is not None and recipe.source, "a projector goes", _FOLDER_HINT),
+            (
+                "quantize",
+                recipe.quantize,
+                "quantizing goes",
+                "`dimora optimize` compresses folders",
+            ),
+        ):
+            if wanted:
+                raise UnsupportedFeature(
+                    f"{what} with GGUF models only, and this is a folder of another format",
+                    hint=hint,
+                    code=f"{param}_unsupported",
+                    param=param,
+                )
 
     def _known_header(self) -> Header | None:
         """The header of the weights, where no conversion makes them first."""
@@ -169,16 +202,16 @@ class Creation:
             for kind, file in (("model", files.weights), ("projector", files.projector)):
                 if file is not None:
                     facts_of(file.header)
-                    self._changes.put(kind, file.digest, file.size_bytes)
+                    self._put(kind, file, self._recipe.files)
         elif files.kind == "safetensors":
-            async with aclosing(self._convert(files.files)) as steps:
+            async with aclosing(self._convert(self._recipe.files)) as steps:
                 async for step in steps:
                     if isinstance(step, Progress):
                         yield step
                     else:
                         self._put_made(_role_of(self._store, step), step)
         else:
-            layers = await asyncio.to_thread(folder_layers, self._store, files.files)
+            layers = await asyncio.to_thread(folder_layers, self._store, self._recipe.files)
             self._changes.layers += layers
 
     def _convert(self, files: Mapping[str, str]) -> _Steps:
@@ -190,16 +223,13 @@ class Creation:
         for part, file in zip(self._recipe.adapters, self._adapters, strict=True):
             base = self._changes.first("model")
             if base is None:
-                raise UnsupportedFeature(
-                    "adapters go with GGUF models only",
-                    code="adapter_unsupported",
-                    param="adapters",
-                )
+                raise InternalError("an adapter has no model to go with")
             if file is not None:
                 yield Progress(status="parsing GGUF")
                 header = self._store.assembly.header(base, self._target.display)
                 require_fit(file.header, header)
-                self._changes.put_adapter(file.digest, file.size_bytes, part.scale)
+                digest = part.files[file.name]
+                self._changes.put_adapter(digest, file.header.file_bytes, part.scale)
                 continue
             from dimora.models.importing import convert_adapter
 
@@ -222,9 +252,7 @@ class Creation:
         wanted = named_kind(wanted)
         layer = self._changes.first(kind)
         if layer is None:
-            raise UnsupportedFeature(
-                "only GGUF models are quantized here", hint="`dimora optimize` compresses folders"
-            )
+            raise InternalError(f"there is no {kind} to quantize")
         header = await asyncio.to_thread(self._store.assembly.header, layer, self._target.display)
         if not _quantizable(header, wanted):
             return
@@ -242,9 +270,9 @@ class Creation:
         files = self._draft_files
         if files is not None and files.kind == "gguf" and files.weights is not None:
             yield Progress(status="parsing GGUF")
-            self._changes.put("draft", files.weights.digest, files.weights.size_bytes)
+            self._put("draft", files.weights, self._recipe.draft_files)
         elif files is not None and files.kind == "safetensors":
-            async with aclosing(self._convert(files.files)) as steps:
+            async with aclosing(self._convert(self._recipe.draft_files)) as steps:
                 async for step in steps:
                     if isinstance(step, Progress):
                         yield step
@@ -254,16 +282,36 @@ class Creation:
             raise BadRequest("a draft is a GGUF model", param="draft_files")
         elif self._recipe.draft:
             await asyncio.to_thread(self._put_draft_model)
+        if files is not None or self._recipe.draft:
+            await asyncio.to_thread(self._check_draft)
         if self._recipe.draft_quantize:
             async with aclosing(self._quantized("draft", self._recipe.draft_quantize)) as steps:
                 async for progress in steps:
                     yield progress
+
+    def _check_draft(self) -> None:
+        """Raises BadRequest for a draft that writes no text; warns of one with other words."""
+        draft, model = self._changes.first("draft"), self._changes.first("model")
+        if draft is None or model is None:
+            raise InternalError("a draft has no model to go with")
+        read = self._store.assembly.header
+        header = read(draft, self._target.display)
+        if "completion" not in facts_of(header).capabilities:
+            raise BadRequest("a draft is a model that writes text", param="draft")
+        if _vocabulary(header) != _vocabulary(read(model, self._target.display)):
+            self._warnings.append(
+                "the draft splits text into other pieces than the model: its guesses help little,"
+                " or not at all"
+            )
 
     def _put_draft_model(self) -> None:
         weights = self._read(self._recipe.draft).manifest.of_kind("model")
         if not weights:
             raise BadRequest("a draft is a GGUF model", param="draft")
         self._changes.put("draft", weights[0].digest, weights[0].size)
+
+    def _put(self, kind: str, file: GgufFile, digests: Mapping[str, str]) -> None:
+        self._changes.put(kind, digests[file.name], file.header.file_bytes)
 
     def _put_made(self, kind: str, made: Taken) -> None:
         self._changes.made.add(made.digest)
@@ -321,6 +369,12 @@ def _no_model(name: str, hint: str = "") -> NotFound:
     return NotFound(f"model '{shown}' not found", code="model_not_found", hint=hint)
 
 
+def _vocabulary(header: Header) -> tuple[object, ...]:
+    """What two models have to share for one to guess what the other writes."""
+    told = (header.metadata.get(f"tokenizer.ggml.{key}") for key in ("model", "pre"))
+    return *told, header.lengths.get("tokenizer.ggml.tokens")
+
+
 def _quantizable(header: Header, wanted: str) -> bool:
     """False where the weights are as they are wanted. Raises BadRequest when they cannot be."""
     if facts_of(header).details.quantization_level == wanted:
@@ -333,7 +387,7 @@ def _role_of(store: ModelStore, made: Taken) -> str:
     """Whether a converted file is the model or its projector. Raises InternalError."""
     from dimora.models.sorting import is_projector, read_gguf
 
-    file = read_gguf(store, "the converted file", made.digest)
+    file = read_gguf(store.blobs.path(made.digest), "the converted file")
     if not file.header.architecture:
         raise InternalError("the converter made a file that is no model")
     return "projector" if is_projector(file.header) else "model"

@@ -96,13 +96,15 @@ class _HubPull:
         async with aclosing(self._fetch(files)) as steps:
             async for progress in steps:
                 yield progress
-        named = {file.name: self._taken[file.name].digest for file in files}
-        kinds = await asyncio.to_thread(sort_files, self._store, named)
+        taken = {file.name: self._taken[file.name] for file in files}
+        paths = {name: self._store.blobs.path(one.digest) for name, one in taken.items()}
+        kinds = await asyncio.to_thread(sort_files, paths)
         if kinds.weights is None:
             raise InvalidModel(f"{found.weights.name} of {self._repository.name} has no weights")
         for kind, file in (("model", kinds.weights), ("projector", kinds.projector)):
             if file is not None:
-                yield self._store.writer.layer(kind, file.digest, file.size_bytes)
+                one = taken[file.name]
+                yield self._store.writer.layer(kind, one.digest, one.size_bytes)
 
     async def _folder(self, files: Sequence[HubFile]) -> AsyncGenerator[Progress | Layer, None]:
         """A folder as it is, with the licence in it."""

@@ -6,6 +6,7 @@ Nothing slow and nothing that could run code: a GGUF's header is read, and no mo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -27,74 +28,68 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 class GgufFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A GGUF in the store; `name` is what its bringer calls it."""
+    """A GGUF; `name` is what its bringer calls it."""
 
     name: str
-    digest: str
-    size_bytes: int
     header: Header
 
 
 class Sorted(msgspec.Struct, frozen=True, kw_only=True):
-    """`files` are all of them by name; of GGUF files the one with weights and its projector."""
+    """What files are; of GGUF files the one with weights and its projector."""
 
     kind: Kind
-    files: dict[str, str]
     weights: GgufFile | None = None
     projector: GgufFile | None = None
 
 
-def sort_files(store: ModelStore, files: Mapping[str, str]) -> Sorted:
-    """What the files of a model are; blocks while blobs that were never checked are hashed.
+def sort_files(paths: Mapping[str, Path]) -> Sorted:
+    """What the files of a model are, by their names.
 
-    Raises BadRequest in Ollama's words, InvalidModel for a GGUF that is damaged.
+    Raises BadRequest in Ollama's words, InvalidModel for a file that is damaged or could run code,
+    OSError.
     """
-    require_files(store, files, "files")
-    for name, digest in files.items():
-        require_harmless(store.blobs.path(digest), name)
-    kind = _kind_of(store, files)
+    for name, path in paths.items():
+        require_harmless(path, name)
+    kind = _kind_of(paths)
     if kind != "gguf":
-        _require_harmless(store, files)
-        return Sorted(kind=kind, files=dict(files))
+        _require_sound(paths)
+        return Sorted(kind=kind)
     found: dict[str, GgufFile] = {}
-    for name, digest in files.items():
-        if _is_gguf(store, name, digest):
-            file = read_gguf(store, name, digest)
+    for name, path in paths.items():
+        if _is_gguf(path, name):
+            file = read_gguf(path, name)
             role = "projector" if is_projector(file.header) else "weights"
             _refuse_odd_ones(file)
             if role in found:
                 raise BadRequest(
                     f"{name!r} and {found[role].name!r} are both {role}: a model has one of each",
+                    hint="name the one you mean",
                     param="files",
                 )
             found[role] = file
-    return Sorted(kind="gguf", files=dict(files), **found)
+    return Sorted(kind="gguf", **found)
 
 
-def _require_harmless(store: ModelStore, files: Mapping[str, str]) -> None:
-    """Raises InvalidModel for a pickle, archive or program among the files, under any name, and for
-    safetensors that are damaged."""
-    for name, digest in files.items():
-        path = store.blobs.path(digest)
-        kind = require_harmless(path, name)
-        if kind == "safetensors" or name.lower().endswith(".safetensors"):
+def _require_sound(paths: Mapping[str, Path]) -> None:
+    """Raises InvalidModel for safetensors that are damaged."""
+    for name, path in paths.items():
+        if require_harmless(path, name) == "safetensors" or name.lower().endswith(".safetensors"):
             read_safetensors(path)
 
 
-def sort_adapter(store: ModelStore, files: Mapping[str, str]) -> GgufFile | None:
+def sort_adapter(paths: Mapping[str, Path]) -> GgufFile | None:
     """The adapter where it is a GGUF; None for the files of a PEFT folder.
 
-    Raises BadRequest for anything else, InvalidModel.
+    Raises BadRequest for anything else, InvalidModel, OSError.
     """
-    require_files(store, files, "adapters")
-    for name, digest in files.items():
-        require_harmless(store.blobs.path(digest), name)
-    names = {name.rpartition("/")[2] for name in files}
+    for name, path in paths.items():
+        require_harmless(path, name)
+    names = {name.rpartition("/")[2] for name in paths}
     if "adapter_config.json" in names and any(name.endswith(".safetensors") for name in names):
-        _require_harmless(store, files)
+        _require_sound(paths)
         return None
-    found = [read_gguf(store, n, d) for n, d in files.items() if _is_gguf(store, n, d)]
-    if len(found) != 1 or len(files) != 1:
+    found = [read_gguf(path, name) for name, path in paths.items() if _is_gguf(path, name)]
+    if len(found) != 1 or len(paths) != 1:
         raise BadRequest(
             "unknown type",
             hint="an adapter is one GGUF, or adapter_config.json and adapter_model.safetensors",
@@ -105,9 +100,13 @@ def sort_adapter(store: ModelStore, files: Mapping[str, str]) -> GgufFile | None
     return found[0]
 
 
-def require_files(store: ModelStore, files: Mapping[str, str], param: str) -> None:
-    """Raises BadRequest unless each name is a safe one and each digest that of a blob in the store,
-    whose bytes are right."""
+def stored_paths(store: ModelStore, files: Mapping[str, str], param: str) -> dict[str, Path]:
+    """Where the blobs of these digests lie, by the files' names. Blocks while blobs that were never
+    checked are hashed.
+
+    Raises BadRequest unless each name is a safe one and each digest that of a blob in the store,
+    whose bytes are right.
+    """
     if len(files) > FILES_AT_MOST:
         raise BadRequest(f"a model of more than {FILES_AT_MOST} files", param=param)
     for name, digest in files.items():
@@ -122,22 +121,21 @@ def require_files(store: ModelStore, files: Mapping[str, str], param: str) -> No
                 code="blob_not_found",
                 param=param,
             )
+    return {name: store.blobs.path(digest) for name, digest in files.items()}
 
 
-def read_gguf(store: ModelStore, name: str, digest: str) -> GgufFile:
+def read_gguf(path: Path, name: str) -> GgufFile:
     """Raises BadRequest when it is none, InvalidModel when it is damaged."""
-    path = store.blobs.path(digest)
-    if not _begins_like_gguf(store, digest):
+    if not _begins_like_gguf(path):
         raise BadRequest("supplied file was not in GGUF format", param="files")
     try:
-        header = read_header(path)
+        return GgufFile(name=name, header=read_header(path))
     except InvalidModel as why:
         raise InvalidModel(f"{name!r} cannot be used: {why.message}", hint=why.hint) from None
-    return GgufFile(name=name, digest=digest, size_bytes=header.file_bytes, header=header)
 
 
-def _kind_of(store: ModelStore, files: Mapping[str, str]) -> Kind:
-    names = {name.rpartition("/")[2].lower() for name in files}
+def _kind_of(paths: Mapping[str, Path]) -> Kind:
+    names = {name.rpartition("/")[2].lower() for name in paths}
     if "adapter_config.json" in names:
         raise BadRequest("these files are an adapter", hint="give them as adapters", param="files")
     if "genai_config.json" in names:
@@ -146,19 +144,20 @@ def _kind_of(store: ModelStore, files: Mapping[str, str]) -> Kind:
         return "openvino"
     if any(name.endswith(".safetensors") for name in names):
         return "safetensors"
-    if any(_is_gguf(store, name, digest) for name, digest in files.items()):
+    if any(_is_gguf(path, name) for name, path in paths.items()):
         return "gguf"
-    pickled = any(name.endswith(_PICKLES) for name in names)
-    hint = "weights in pickles are refused: they can run code; take them as safetensors"
-    raise BadRequest("unknown type", hint=hint if pickled else "", param="files")
+    hint = "a model is a GGUF file, or a folder of safetensors, OpenVINO IR or ONNX Runtime GenAI"
+    if any(name.endswith(_PICKLES) for name in names):
+        hint = "weights in pickles are refused: they can run code; take them as safetensors"
+    raise BadRequest("unknown type", hint=hint, param="files")
 
 
-def _is_gguf(store: ModelStore, name: str, digest: str) -> bool:
-    return name.lower().endswith(".gguf") or _begins_like_gguf(store, digest)
+def _is_gguf(path: Path, name: str) -> bool:
+    return name.lower().endswith(".gguf") or _begins_like_gguf(path)
 
 
-def _begins_like_gguf(store: ModelStore, digest: str) -> bool:
-    with store.blobs.path(digest).open("rb") as file:
+def _begins_like_gguf(path: Path) -> bool:
+    with path.open("rb") as file:
         return file.read(len(MAGIC)) == MAGIC
 
 

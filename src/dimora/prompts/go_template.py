@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+import msgspec
 
 from dimora.core.errors import BadRequest
 from dimora.core.types import Message, Tool
@@ -31,6 +33,8 @@ from dimora.prompts.go_parsing import (
 )
 from dimora.prompts.limits import Budget, LimitReached, TemplateStopped, text_bytes
 
+# They look at no more of their operands than they need.
+_LAZY = frozenset({"and", "or"})
 _WRITING = frozenset({"print", "printf", "println"})
 
 
@@ -91,11 +95,24 @@ def render_go(
 def check_go(template: str) -> None:
     """Raises BadRequest, code `template_error`, for what is no Go template that can be run here."""
     try:
-        _parse(template)
+        called = set(_functions_in(_parse(template)))
     except GoSyntaxError as why:
         raise _error(f"the model's template is broken: {why}") from None
     except RecursionError:
         raise _error("the model's template is nested too deep") from None
+    if unknown := sorted(called - FUNCTIONS.keys() - _LAZY):
+        raise _error(
+            f"the model's template calls {unknown[0][:40]!r}, and there is no such function"
+        )
+
+
+def _functions_in(node: object) -> Iterator[str]:
+    """The names of all functions that are called in a template, or in a part of one."""
+    if isinstance(node, Function):
+        yield node.name
+    parts = msgspec.structs.astuple(node) if isinstance(node, msgspec.Struct) else node
+    for part in parts if isinstance(parts, tuple) else ():
+        yield from _functions_in(part)
 
 
 def _error(message: str) -> BadRequest:
@@ -229,7 +246,7 @@ class _Run:
             if rest or piped:
                 raise _Failed("something is called that is no function")
             return self._operand(first, dot)
-        if first.name in ("and", "or"):
+        if first.name in _LAZY:
             return self._choose(first.name, rest, dot, piped)
         function = FUNCTIONS.get(first.name)
         if function is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
+from dimora.core.errors import UnsupportedFeature
 from dimora.core.types import Done, Event, Request
 from dimora.prompts.chat import check_template
 from dimora.tasks.base import Right, Rooms
@@ -20,7 +21,8 @@ class CreateModel(Request, frozen=True, kw_only=True, tag="create_model"):
 
 
 async def run(request: CreateModel, rooms: Rooms) -> AsyncIterator[Event]:
-    """Progress events, then Done."""
+    """Progress events, then Done. That no engine here runs the model, or that the one it asks for
+    does not, is a warning: it may be made for another machine."""
     if request.recipe.template:
         check_template(request.recipe.template)
     warnings: list[str] = []
@@ -28,4 +30,9 @@ async def run(request: CreateModel, rooms: Rooms) -> AsyncIterator[Event]:
     async with aclosing(steps):
         async for progress in steps:
             yield progress
+    model = rooms.models.find(request.model)
+    try:
+        rooms.forecast(model, model.options)
+    except UnsupportedFeature as why:
+        warnings.append(f"the model is made, and cannot be run here: {why.text}")
     yield Done(warnings=(*request.warnings, *warnings))

@@ -18,6 +18,7 @@ import msgspec
 
 from dimora.core.errors import BadRequest
 from dimora.core.types import Message, Role, Text
+from dimora.prompts.chat import check_template
 from dimora.tasks.options import RETIRED, Options, options_from, parse_parameter
 
 LIMIT_BYTES = 16 << 20
@@ -128,7 +129,10 @@ def _instructions(text: str) -> Iterator[_Instruction]:
             rest, key = _cut_scale(rest)
         value, at = _read_value(rest, lines, at)
         if value is None:
-            raise _wrong(start + 1, "the quotes that open here are never closed")
+            raise _wrong(
+                start + 1,
+                "the quotes that open here are never closed: they close at the end of a line",
+            )
         if not value and not _mark_of(rest.strip()):
             raise _wrong(start + 1, f"{name.upper()} {key}".rstrip() + " needs a value")
         yield _Instruction(start + 1, name, key, value)
@@ -198,6 +202,9 @@ class _Gathered:
                 self._append("adapters", (value, _scale(key)))
             case "from" | "license" | "file":
                 self._append(_LISTS[name], value)
+            case "template":
+                check_template(value)
+                self.fields[name] = value
             case _:
                 self.fields[name] = _version(value) if name == "requires" else value
 

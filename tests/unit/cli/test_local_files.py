@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dimora.cli.local_files import LocalFiles, find_files
+from dimora.cli.local_files import LocalFiles, check_files, find_files
 from dimora.core.errors import BadRequest
 from dimora.tasks.modelfile import parse_modelfile
+from tests.unit.models.making import tiny_adapter, tiny_gguf
 
 
 def put(directory: Path, *names: str) -> None:
@@ -127,3 +128,43 @@ def test_what_is_not_there_is_told_with_its_line(tmp_path: Path, text: str, mess
     with pytest.raises(BadRequest) as caught:
         find(tmp_path, text)
     assert caught.value.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("FROM ./two", "(line 1): 'b.gguf' and 'a.gguf' are both weights"),
+        ("FROM ./cut.gguf", "(line 1): 'cut.gguf' cannot be used: GGUF: tensor"),
+        ("FROM ./part.gguf", "(line 1): 'part.gguf' is one of 3 parts of a model"),
+        ("FROM ./notes.txt", "(line 1): unknown type"),
+        ("FROM ./lora.gguf", "(line 1): 'lora.gguf' is an adapter"),
+        ("FROM base\nADAPTER ./m.gguf", "(line 2): 'm.gguf' is a model and no adapter"),
+        ("ADAPTER ./other.gguf 0.5\nFROM ./m.gguf", "(line 1): the adapter is for 'qwen2' models"),
+        ("FROM base\n\nDRAFT ./notes.txt", "(line 3): unknown type"),
+        ("FROM ./st", "(line 1): safetensors: the header is longer than the file"),
+    ],
+)
+def test_what_a_file_is_is_looked_at_before_any_is_taken(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    put(tmp_path, "notes.txt", "st/config.json", "two/README.md")
+    (tmp_path / "st" / "model.safetensors").write_bytes(bytes([9] * 6) + bytes(20))
+    for name in ("m", "two/a", "two/b"):
+        tiny_gguf(tmp_path / f"{name}.gguf")
+    tiny_gguf(tmp_path / "part.gguf", numbers={"split.count": 3})
+    (tmp_path / "cut.gguf").write_bytes((tmp_path / "m.gguf").read_bytes()[:1000])
+    tiny_adapter(tmp_path / "lora.gguf")
+    tiny_adapter(tmp_path / "other.gguf", architecture="qwen2")
+    modelfile = parse_modelfile(text.encode())
+    with pytest.raises(BadRequest) as caught:
+        check_files(modelfile, find_files(modelfile, tmp_path))
+    assert caught.value.message.startswith(message)
+
+
+def test_files_that_go_together_pass(tmp_path: Path) -> None:
+    tiny_gguf(tmp_path / "m.gguf")
+    tiny_gguf(tmp_path / "mm.gguf", architecture="clip")
+    tiny_adapter(tmp_path / "a.gguf")
+    text = b"FROM m.gguf\nFROM mm.gguf\nADAPTER a.gguf\nDRAFT m.gguf\nFILE a.gguf"
+    modelfile = parse_modelfile(text)
+    check_files(modelfile, find_files(modelfile, tmp_path))

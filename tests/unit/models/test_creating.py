@@ -19,6 +19,7 @@ from dimora.tasks.options import Options
 from dimora.tasks.recipe import AdapterPart, Recipe
 from dimora.tasks.show_model import modelfile_of
 from tests.unit.models.making import OllamaStore, digest_of, tiny_adapter, tiny_gguf
+from tests.unit.models.making_folders import write_ir, write_onnx
 
 LIBRARY = ("registry.ollama.ai", "library")
 ABSENT = digest_of(b"nowhere")
@@ -227,6 +228,35 @@ def test_a_draft_is_a_model_or_a_file(kitchen: Kitchen, base: str) -> None:
     assert model.draft_digest == small
     assert kitchen.store.verified_files(model).draft
     assert kitchen.layers("fast2") == kitchen.layers("fast")
+
+
+def test_a_draft_has_to_write_and_to_know_the_same_words(kitchen: Kitchen, base: str) -> None:
+    other = kitchen.gguf(tokens=["<unk>", "<s>", "</s>", "hi"])
+    kitchen.create("fast", source="base", draft_files={"other.gguf": other})
+    assert "the draft splits text into other pieces" in kitchen.warnings[-1]
+    embedder = kitchen.gguf(architecture="bert", numbers={"bert.pooling_type": 1})
+    message = kitchen.refused(BadRequest, source="base", draft_files={"e.gguf": embedder})
+    assert message == "a draft is a model that writes text"
+
+
+@pytest.mark.parametrize("write", [write_ir, write_onnx])
+def test_what_only_goes_with_a_gguf_is_refused_for_a_folder(kitchen: Kitchen, write: Any) -> None:
+    folder = write(kitchen.directory / "folder")
+    files = {path.name: kitchen.file(path) for path in folder.iterdir()}
+    adapters = (AdapterPart(files={"a.gguf": kitchen.adapter()}),)
+    small = kitchen.gguf()
+    kitchen.create("small", files={"m.gguf": small})
+    kitchen.create("folder", files=files)
+    for origin in ({"files": files}, {"source": "folder"}):
+        for addition, what in (
+            ({"adapters": adapters}, "adapters go with GGUF models only"),
+            ({"draft": "small"}, "a draft goes with GGUF models only"),
+            ({"draft_files": {"m.gguf": small}}, "a draft goes with GGUF models only"),
+            ({"quantize": "Q8_0"}, "quantizing goes with GGUF models only"),
+        ):
+            assert what in kitchen.refused(UnsupportedFeature, **origin, **addition)
+    eye = {"mm.gguf": kitchen.gguf(architecture="clip")}
+    assert "a projector goes" in kitchen.refused(UnsupportedFeature, source="folder", files=eye)
 
 
 def test_documents_belong_to_a_model_by_their_names(kitchen: Kitchen, base: str) -> None:

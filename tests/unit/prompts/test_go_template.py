@@ -9,7 +9,7 @@ import pytest
 from dimora.core.errors import BadRequest
 from dimora.core.types import Tool
 from dimora.prompts.go_parsing import GoSyntaxError, parse_go
-from dimora.prompts.go_template import render_go
+from dimora.prompts.go_template import check_go, render_go
 from tests.unit.prompts.templates import WEATHER, answer, assistant, call, system, user
 
 LLAMA3 = """{{- if or .System .Tools }}<|start_header_id|>system<|end_header_id|>
@@ -194,6 +194,23 @@ def test_what_is_not_the_language_is_refused(template):
     with pytest.raises(BadRequest) as caught:
         render_go(template, MESSAGES)
     assert caught.value.code == "template_error"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ shout .System }}",
+        "{{ if false }}{{ range .Messages }}{{ .Content | shout }}{{ end }}{{ end }}",
+        "{{ if and true (shout 1) }}{{ end }}",
+    ],
+)
+def test_a_function_there_is_not_is_named_before_a_template_is_used(template):
+    with pytest.raises(BadRequest, match="calls 'shout'"):
+        check_go(template)
+
+
+def test_all_functions_there_are_pass():
+    check_go("{{ if or false (and true (eq (len .Messages) 1)) }}{{ json .Tools }}{{ end }}")
 
 
 @pytest.mark.parametrize(

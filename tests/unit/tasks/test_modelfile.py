@@ -166,6 +166,13 @@ def test_what_has_no_effect_any_more_is_warned_about():
         ("FROM m\nPARAMETER num_ctx\n", "(line 2): PARAMETER num_ctx needs a value"),
         ("FROM m\nPARAMETER\n", "(line 2): PARAMETER needs a value"),
         ('FROM m\nSYSTEM x\nTEMPLATE """{{ .Prompt }}\n\nLICENSE x\n', "(line 3): the quotes"),
+        ('FROM m\nADAPTER "./a" nan\n', "(line 2): the quotes that open here are never closed"),
+        ("FROM m\n\nTEMPLATE {{ if }}\n", "(line 3): the model's template is broken"),
+        ("FROM m\nTEMPLATE {% if %}\n", "(line 2): the model's chat template is broken"),
+        (
+            "FROM m\nTEMPLATE {{ .Prompt | shout }}\n",
+            "(line 2): the model's template calls 'shout'",
+        ),
         ("FROM m\nREQUIRES soon\n", "(line 2): requires must be a version such as 0.14.0"),
         ("FROM m\nADAPTER ./a 1e999\n", "(line 2): invalid float value [1e999]"),
         ("FROM m\nSYSTEM a\0b\n", "(line 2): there is a zero byte"),
