@@ -313,9 +313,10 @@ def test_a_file_or_a_folder_is_pulled_by_its_path_with_a_server_or_without(
         run_dimora("pull", str(folder / "Some Model.gguf"), **how)
         rows = json.loads(run_dimora("list", "--json", **how).stdout)
         assert {"a-folder:latest", "some-model:latest"} <= {row["name"] for row in rows}
-        told = run_dimora("pull", "nowhere.gguf", check=False, **how)
-        assert told.returncode == 1
-        assert "there is no file or folder 'nowhere.gguf'" in told.stderr
+        for nothing in ("nowhere.gguf", "~nobody-of-that-name/m"):
+            told = run_dimora("pull", nothing, check=False, **how)
+            assert told.returncode == 1
+            assert told.stderr.startswith(f"Error: there is no file or folder {nothing!r}")
 
 
 def test_only_the_terminals_own_house_opens_a_path(own: Server, kitchen: Path) -> None:

@@ -219,3 +219,6 @@ def test_one_dimora_pulls_from_another(make_server, model_home, tmp_path, keys):
     (here,) = json.loads(run_dimora("list", "--json", home=tmp_path / "home").stdout)
     there = json.loads(run_dimora("list", "smollm2", "--json", home=model_home).stdout)[0]
     assert here["digest"] == there["digest"]
+    pushed = run_dimora("push", name, home=tmp_path / "home", check=False, **settings)
+    assert pushed.returncode == 1
+    assert "takes no models" in pushed.stderr

@@ -21,6 +21,7 @@ from tests.conftest import (
     environment,
     free_port,
 )
+from tests.unit.models.making import OllamaStore, tiny_gguf
 
 # prctl(2) and capabilities(7): by these two root writes where nobody may.
 _DROP, _OVERRIDE, _SEARCH = 24, 1, 2
@@ -38,6 +39,11 @@ def _bound_by_rights() -> None:
 def models(tmp_path: Path, model_home: Path) -> Iterator[Path]:
     root = copy_home(model_home, tmp_path / "share") / "models"
     (root / ".dimora.lock").unlink(missing_ok=True)
+    weights = tiny_gguf(tmp_path / "m.gguf").read_bytes()
+    ollama = OllamaStore(root)
+    for name, system in (("one", b"Be kind."), ("two", b"Be brief.")):
+        layers = [("model", weights), ("license", b"Licence A"), ("system", system)]
+        ollama.model(("registry.ollama.ai", "library", name, "latest"), layers)
     directories = [root, *(path for path in root.rglob("*") if path.is_dir())]
     for path in directories:
         path.chmod(0o555)
@@ -96,6 +102,15 @@ def test_it_is_listed_shown_verified_run_and_exported(ask, tmp_path: Path) -> No
     imported = ask("bundle", "import", str(tmp_path / "bundle"))
     assert imported.returncode == 1
     assert "cannot be written" in imported.stderr
+
+
+def test_models_that_ollama_wrote_and_that_share_files_are_adopted(ask) -> None:
+    assert {"one:latest", "two:latest"} <= set(ask("list").stdout.split())
+    assert "Be brief." in ask("show", "two").stdout
+    verified = ask("verify", "one", "two")
+    assert verified.returncode == 0, verified.stderr
+    assert "2 models, 6 files" in verified.stdout
+    assert "cannot be written" in ask("rm", "one").stderr
 
 
 @pytest.mark.parametrize(

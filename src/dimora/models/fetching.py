@@ -11,6 +11,7 @@ import contextlib
 import os
 import random
 import re
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import httpx2
@@ -34,8 +35,9 @@ _PARTS = 16
 _TRIES = 6
 _WAIT_SECONDS = 0.2
 _REPORT_SECONDS = 0.06
-# What a kill may cost again.
+# What a kill may cost again, at least; a note waits for the disk, and all else waits for the note.
 _NOTE_BYTES = 4 << 20
+_NOTE_SECONDS = 0.5
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
@@ -109,6 +111,7 @@ class BlobFetch:
         self._record_path = self._partial.with_name(f"{self._partial.name}-parts")
         self._record = _Record(size_bytes=wanted.size_bytes, parts=[])
         self._noted = 0
+        self._noted_at = 0.0
 
     async def run(self) -> AsyncGenerator[Progress | Taken, None]:
         """Progress while bytes come, then the Taken, last. Others who want it wait and share it.
@@ -286,11 +289,13 @@ class BlobFetch:
         await asyncio.sleep(min(10.0, self._pause_seconds * 2**idle) * random.uniform(0.5, 1.0))
 
     def _note_sometimes(self) -> None:
-        if self._completed() - self._noted >= _NOTE_BYTES:
+        is_time = time.monotonic() - self._noted_at >= _NOTE_SECONDS
+        if is_time and self._completed() - self._noted >= _NOTE_BYTES:
             self._note()
 
     def _note(self) -> None:
         self._noted = self._completed()
+        self._noted_at = time.monotonic()
         write_whole(self._record_path, msgspec.json.encode(self._record))
 
     def _completed(self) -> int:

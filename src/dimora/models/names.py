@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import msgspec
 
@@ -110,6 +111,11 @@ def is_file_name(name: str) -> bool:
     """
     is_file = name.lower().endswith(".gguf") and ":" not in name
     return name.startswith((".", "/", "~")) or is_file or name[1:3] == ":\\"
+
+
+def path_of(name: str) -> Path:
+    """The path a person wrote; `~` is their home, and stays as it is for a person nobody knows."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - it never fails
 
 
 def name_of_path(path: PurePath) -> Name | None:

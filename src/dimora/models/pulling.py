@@ -15,7 +15,14 @@ from dimora.core.errors import DimoraError, Forbidden, InternalError, NotFound, 
 from dimora.core.types import Progress
 from dimora.models.catalogue import Entry, HubFile
 from dimora.models.manifests import Layer, with_layer
-from dimora.models.names import Name, is_file_name, name_of_path, parse_name, without_scheme
+from dimora.models.names import (
+    Name,
+    is_file_name,
+    name_of_path,
+    parse_name,
+    path_of,
+    without_scheme,
+)
 from dimora.models.sources import SHELF
 from dimora.models.sources.base import Brought, Source, Wanted
 from dimora.models.template_pins import Templates, describe_change
@@ -69,7 +76,7 @@ class Pull:
         yield Progress(status="success")
 
     def _choose(self, text: str, insecure: bool) -> tuple[Wanted, Source]:
-        is_file = is_file_name(text) and Path(text).expanduser().is_file()
+        is_file = is_file_name(text) and path_of(text).is_file()
         name = name_of_path(Path(text)) if is_file else parse_name(without_scheme(text))
         if name is not None:
             entry = self._store.catalogue.pinned(name)
@@ -83,7 +90,7 @@ class Pull:
         """An error of a source; where nobody spoke of its host, perhaps the name is wrong."""
         if wanted.name.host in wanted.text:
             return why
-        why.hint = "; ".join(word for word in (self._near(wanted.text), why.hint) if word)
+        why.hint = " ".join(word for word in (self._near(wanted.text), why.hint) if word)
         if why.code != "host_not_allowed":
             return why
         return _not_found(f"{why.message}; {why.hint}")

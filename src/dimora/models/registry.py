@@ -281,6 +281,10 @@ class Registry:
             return
         if reply.status in (401, 403):
             raise self._refused()
+        if reply.status == 405:
+            raise SourceFailed(
+                f"{self._place.key} takes no models, it only gives them", code="read_only_registry"
+            )
         raise SourceFailed(f"{self._place.key} answered {reply.status} to {what}")
 
     def _refused(self) -> Refused:

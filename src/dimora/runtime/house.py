@@ -34,7 +34,7 @@ from dimora.governance.audit import Audit
 from dimora.governance.identities import Identities
 from dimora.ledger.ledger import Ledger
 from dimora.models.access import access_of
-from dimora.models.names import full_name, is_file_name
+from dimora.models.names import full_name, is_file_name, path_of
 from dimora.models.scoring import read_scoring_text
 from dimora.models.store import ModelStore
 from dimora.runtime.bandwidth import bandwidth
@@ -282,7 +282,7 @@ class ModelsFor:
 
     def find(self, name: str) -> Model:
         if self._rooms.principal.proof == "terminal" and is_file_name(name):
-            model = self._store.find_file(Path(name).expanduser())
+            model = self._store.find_file(path_of(name))
         else:
             model = self._store.find(name)
         self._rooms.found = model.name

@@ -9,6 +9,7 @@ import click
 
 from dimora.cli.making import make_model
 from dimora.core.errors import BadRequest
+from dimora.models.names import path_of
 from dimora.tasks.modelfile import LIMIT_BYTES, Modelfile, parse_modelfile
 
 
@@ -31,7 +32,7 @@ def _read(path: str | None) -> tuple[Modelfile, Path]:
     """The Modelfile, and the folder its paths begin at."""
     if path == "-":
         return parse_modelfile(sys.stdin.buffer.read(LIMIT_BYTES + 1)), Path.cwd()
-    file = Path(path or "Modelfile").expanduser()
+    file = path_of(path or "Modelfile")
     try:
         with file.open("rb") as opened:
             return parse_modelfile(opened.read(LIMIT_BYTES + 1)), file.absolute().parent

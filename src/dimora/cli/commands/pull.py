@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from dimora.cli.asking import door_here, pull_with_bar
 from dimora.core.errors import BadRequest, NotFound
-from dimora.models.names import is_file_name, name_of_path
+from dimora.models.names import is_file_name, name_of_path, path_of
 
 
 @click.command()
@@ -32,7 +30,7 @@ def _take_in(text: str) -> None:
     from dimora.cli.making import make_model
     from dimora.tasks.modelfile import Modelfile
 
-    path = Path(text).expanduser().absolute()
+    path = path_of(text).absolute()
     if not path.exists():
         raise NotFound(
             f"there is no file or folder {text!r}",

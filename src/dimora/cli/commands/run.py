@@ -80,11 +80,11 @@ def command(model: str | None, prompt: tuple[str, ...], as_json: bool, **flags: 
 
 def _name_or_file(name: str) -> tuple[str, bool]:
     """The name, or the whole path of a file, and which of the two it is."""
-    from dimora.models.names import is_file_name
+    from dimora.models.names import is_file_name, path_of
 
     if not is_file_name(name):
         return name, False
-    path = Path(name).expanduser().absolute()
+    path = path_of(name).absolute()
     if not path.exists():
         raise BadRequest(f"there is no file {name!r}", hint="check the path of the model")
     return str(path), True

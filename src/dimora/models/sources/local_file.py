@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dimora.core.types import Progress
+from dimora.models.names import path_of
 from dimora.models.sources.base import Brought, Wanted
 from dimora.models.taking import Taken, take
 
@@ -38,6 +38,6 @@ async def fetch(wanted: Wanted, store: ModelStore) -> AsyncGenerator[Progress | 
 
 
 def _take(wanted: Wanted, store: ModelStore) -> Taken:
-    path = Path(wanted.text).expanduser()
+    path = path_of(wanted.text)
     store.find_file(path)
     return take(path, store.blobs, link=store.link_files)
