@@ -19,15 +19,15 @@ from urllib.parse import urlsplit
 import httpx2
 
 from dimora.core.errors import SourceFailed
-from dimora.models.network import add_certificates, trusting
+from dimora.models.network import AGAIN, add_certificates, trusting
 from dimora.models.pip_query import IndexAccess
+from dimora.storage.disk import write_all
 
 CONNECT_SECONDS = 20.0
 STALL_SECONDS = 30.0
 # Tries in a row that bring not one byte.
 TRIES = 6
 _REPORT_SECONDS = 0.06
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
 
 
@@ -139,7 +139,7 @@ class Download:
                 return None
             self._partial.unlink(missing_ok=True)
             raise _Interrupted("the server no longer has the rest of the file")
-        if status in _AGAIN:
+        if status in AGAIN:
             raise _Interrupted(f"the server answered {status}")
         if status not in (200, 206):
             raise SourceFailed(
@@ -181,7 +181,7 @@ class Download:
         async for chunk in response.aiter_raw():
             # Written as it comes, so that however the try ends, what is in the file is a
             # beginning of the whole without gaps.
-            _write_all(file, chunk)
+            write_all(file.fileno(), chunk)
             completed += len(chunk)
             if completed > self._limit_bytes:
                 raise SourceFailed(f"{self._host()} sends more than {self._limit_bytes} bytes")
@@ -199,12 +199,6 @@ class Download:
             f"the download from {self._host()} failed: {said[:200]}",
             hint="what came is kept; ask for the same model again to go on",
         )
-
-
-def _write_all(file: FileIO, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
 
 
 def _strong_etag(response: httpx2.Response) -> str:

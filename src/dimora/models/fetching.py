@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 import re
 import time
@@ -24,7 +23,7 @@ from dimora.models.network import AGAIN, STALL_SECONDS, Interrupted, Network, Re
 from dimora.models.places import place_of
 from dimora.models.taking import Taken
 from dimora.storage.blobs import BlobStore, hash_file
-from dimora.storage.disk import disk_errors, require_room, write_whole
+from dimora.storage.disk import disk_errors, require_room, write_all, write_whole
 from dimora.storage.locks import FileLock
 
 _PLACE = "the model store"
@@ -259,7 +258,7 @@ class BlobFetch:
                     room = part.end - part.start - part.completed
                     if len(chunk) > room:
                         raise Interrupted("the server sent more than it was asked for")
-                    _write_all(file.fileno(), chunk)
+                    write_all(file.fileno(), chunk)
                     part.completed += len(chunk)
                     self._note_sometimes()
         if part.start + part.completed < part.end:
@@ -359,9 +358,3 @@ def _check_status(response: httpx2.Response, url: str) -> None:
 def _begins_at(response: httpx2.Response, start: int, size: int) -> bool:
     found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     return found is not None and int(found[1]) == start and found[2] in ("*", str(size))
-
-
-def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]

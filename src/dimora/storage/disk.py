@@ -80,6 +80,13 @@ def require_room(path: Path, needed_bytes: int, place: str) -> None:
         )
 
 
+def write_all(file: int, data: bytes) -> None:
+    """Write to an open file without a buffer, which may take less than all at a time."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
 def settle_file(file: int) -> None:
     """Wait until what was written to an open file is on the disk."""
     os.fsync(file)
