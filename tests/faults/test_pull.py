@@ -26,6 +26,7 @@ from dimora.cli.commands.show import part_of
 from dimora.core.errors import Forbidden, NotFound, SourceFailed, StorageFull
 from dimora.core.settings import Settings
 from dimora.core.types import Event, Principal, Progress, Request
+from dimora.models.access import SourceAccess
 from dimora.models.catalogue import Catalogue, Entry, HubFile, Product, PythonPackage
 from dimora.models.downloading import Download, Transfer
 from dimora.models.pip_query import IndexAccess
@@ -41,6 +42,8 @@ from tests.unit.models.making import digest_of, metadata_of, tiny_gguf, wheel_of
 
 PACKAGE, VERSION, MEMBER = "tiny-model", "1.0", "tiny_model/tiny.gguf"
 WHEEL = "tiny_model-1.0-py3-none-any.whl"
+# One that only a proxy can find.
+FAR_INDEX = "http://index.example"
 # Enough for several network reads, small enough to be quick.
 PADDING_BYTES = 3_000_000
 
@@ -60,6 +63,7 @@ class Index:
         self.stall = threading.Event()
         self.stall.set()
         self.asked: list[str] = []
+        self.hosts: list[str] = []
         self.sent_bytes = 0
         answering = type("Answering", (_Answering,), {"index": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), answering)
@@ -86,13 +90,16 @@ class _Answering(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            if self.path == f"/simple/{PACKAGE}/":
+            # A proxy is asked with the whole address.
+            path = self.path.removeprefix(FAR_INDEX)
+            self.index.hosts.append(self.headers["Host"])
+            if path == f"/simple/{PACKAGE}/":
                 link = f"/files/{WHEEL}#sha256={self.index.sha256}"
                 page = f'<a href="{link}" data-core-metadata="true">{WHEEL}</a>'
                 self._send(200, page.encode(), "text/html")
-            elif self.path == f"/files/{WHEEL}.metadata":
+            elif path == f"/files/{WHEEL}.metadata":
                 self._send(200, metadata_of(PACKAGE, VERSION).encode())
-            elif self.path == f"/files/{WHEEL}":
+            elif path == f"/files/{WHEEL}":
                 self._send_wheel()
             else:
                 self._send(404, b"no")
@@ -472,6 +479,19 @@ async def test_models_nobody_has_are_not_found_in_ollamas_words(
     assert not store.root.exists() or files_in(store) == []
 
 
+async def test_the_proxy_of_the_settings_is_on_the_way_to_an_index_too(
+    tmp_path: Path, entry: Entry, index: Index, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", f"{FAR_INDEX}/simple")
+    monkeypatch.setenv("PIP_TRUSTED_HOST", "index.example")
+    root = tmp_path / "models"
+    access = SourceAccess(proxy=index.url)
+    store = ModelStore(root, catalogue=Catalogue([entry]), access=access)
+    await pull(store)
+    assert store.blobs.size_of(digest_of(data)) == len(data)
+    assert set(index.hosts) == {"index.example"}
+
+
 async def test_a_misspelt_name_is_told_what_may_be_meant(store: ModelStore, entry: Entry) -> None:
     for misspelt in (f"{entry.name[1:]}", entry.name.partition(":")[0] + "s:9b"):
         with pytest.raises(NotFound) as caught:
@@ -543,6 +563,7 @@ import asyncio, os, resource, signal, sys
 from pathlib import Path
 import msgspec
 from dimora.core.errors import DimoraError
+from dimora.models.access import SourceAccess
 from dimora.models.catalogue import Catalogue, Entry
 from dimora.models.store import ModelStore
 

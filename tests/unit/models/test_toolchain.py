@@ -11,6 +11,7 @@ import pytest
 
 from dimora.core.errors import Conflict, NotFound
 from dimora.models import toolchain_build
+from dimora.models.access import SourceAccess
 from dimora.models.toolchain import (
     STAMP,
     Stamp,
@@ -93,8 +94,10 @@ async def test_one_installation_at_a_time(tmp_path: Path):
         with pytest.raises(Conflict):
             remove_toolchain(tmp_path)
         with pytest.raises(Conflict):
-            [step async for step in Installation(tmp_path).run()]
-    assert [step.status async for step in Installation(tmp_path).run()] == ["success"]
+            [step async for step in Installation(tmp_path, SourceAccess()).run()]
+    assert [step.status async for step in Installation(tmp_path, SourceAccess()).run()] == [
+        "success"
+    ]
 
 
 async def test_missing_tools_are_named_before_anything_is_fetched(tmp_path: Path, monkeypatch):
@@ -102,7 +105,7 @@ async def test_missing_tools_are_named_before_anything_is_fetched(tmp_path: Path
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(toolchain_build.sysconfig, "get_path", lambda name: str(tmp_path))
     with pytest.raises(NotFound, match=r"cmake, a C\+\+ compiler, make or ninja") as error:
-        [step async for step in Installation(tmp_path / "root").run()]
+        [step async for step in Installation(tmp_path / "root", SourceAccess()).run()]
     assert "apt install" in error.value.hint
     assert not (tmp_path / "root" / read_pin().version).exists()
 

