@@ -53,6 +53,7 @@ from dimora.tasks.base import (
     ToolchainState,
 )
 from dimora.tasks.card import Card, Difference
+from dimora.tasks.finding import Finding
 from dimora.tasks.keeping import BundledModel, BundleKey, BundleTold, Fault, StoreTold
 from dimora.tasks.options import Options
 from dimora.tasks.recipe import Recipe
@@ -264,6 +265,12 @@ class RoomsFor:
 
     def refusals(self, model: Model) -> dict[str, str]:
         return self._house.planner.refusals(model)
+
+    def examine(self, *, reach: bool) -> AsyncGenerator[Finding, None]:
+        # Only this needs what it imports, and most requests are not this.
+        from dimora.runtime.examination import examine
+
+        return examine(self._house, reach=reach)
 
 
 class ModelsFor:

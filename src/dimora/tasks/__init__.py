@@ -13,6 +13,7 @@ _SHARED = frozenset(
         "card",
         "constrained",
         "conversation",
+        "finding",
         "generation",
         "keeping",
         "modelfile",

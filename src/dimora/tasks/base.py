@@ -14,6 +14,7 @@ from dimora.core.types import Event, Message, Principal, Progress, Queued
 from dimora.prompts.prompt import Prompt
 from dimora.tasks.advice import Acceptance, Advice, Forecast, Speed, Terms
 from dimora.tasks.card import Card, Difference
+from dimora.tasks.finding import Finding
 from dimora.tasks.keeping import BundledModel, BundleKey, BundleTold, Fault, StoreTold
 from dimora.tasks.options import LoadOptions, Options, Sampling
 from dimora.tasks.recipe import Recipe
@@ -437,6 +438,9 @@ class Rooms(Protocol):
 
     def refusals(self, model: Model) -> dict[str, str]:
         """Why each engine that cannot load this model cannot, by the engine's name."""
+
+    def examine(self, *, reach: bool) -> AsyncGenerator[Finding, None]:
+        """What there is to know of the house; with `reach` every host of the settings is asked."""
 
 
 class Task(Protocol):
