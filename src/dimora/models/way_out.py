@@ -87,9 +87,7 @@ def _certificates(place: str, now: datetime.datetime) -> Finding:
     says = f"those of the system, and {len(ends)} in {place}"
     first = min(ends)
     if max(ends) < now:
-        return _useless(
-            f"{place} holds none that is still valid: the last ended {max(ends):%Y-%m-%d}"
-        )
+        return _useless(f"{place} holds none that is valid: the last ended {max(ends):%Y-%m-%d}")
     if first < now + _SOON and len(ends) <= _FEW:
         when = "ended" if first < now else "ends"
         return Finding(
