@@ -194,6 +194,22 @@ class ModelStore:
             async for progress in steps:
                 yield progress
 
+    async def optimize(
+        self, name: str, source: str, bits: int, group: int
+    ) -> AsyncGenerator[Progress, None]:
+        """Make the OpenVINO form of a model, with status words; `success` comes last.
+
+        `bits` of a weight, `group` weights that share a scale (-1: a whole row).
+
+        Raises NotFound, BadRequest, UnsupportedFeature, InvalidModel, StorageFull.
+        """
+        from dimora.models.optimizing import Optimization
+
+        run = Optimization(self, name, source, bits=bits, group=group).run()
+        async with contextlib.aclosing(run) as steps:
+            async for progress in steps:
+                yield progress
+
     async def difference(self, before: Model, after: Model, text: str) -> Difference:
         """How two forms of a model predict a text. See models.scoring."""
         from dimora.models.scoring import Scoring

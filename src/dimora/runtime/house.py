@@ -361,6 +361,13 @@ class ModelsFor:
             async for progress in steps:
                 yield progress
 
+    async def optimize(
+        self, name: str, source: str, bits: int, group: int
+    ) -> AsyncGenerator[Progress, None]:
+        async with aclosing(self._store.optimize(name, source, bits, group)) as steps:
+            async for progress in steps:
+                yield progress
+
     async def scoring_text(self) -> str:
         return await asyncio.to_thread(read_scoring_text)
 

@@ -289,6 +289,11 @@ class Models(Protocol):
         Raises Forbidden to all but the terminal, NotFound, BadRequest, StorageFull.
         """
 
+    def optimize(
+        self, name: str, source: str, bits: int, group: int
+    ) -> AsyncGenerator[Progress, None]:
+        """Make the OpenVINO form of a model. Raises NotFound, UnsupportedFeature, StorageFull."""
+
     async def scoring_text(self) -> str:
         """The text that comes with the house, to compare models over."""
 
