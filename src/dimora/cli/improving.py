@@ -15,6 +15,7 @@ from dimora.cli.door import Door
 from dimora.cli.words import print_json, print_table, size_words
 from dimora.core.errors import BadRequest, Conflict, NotFound
 from dimora.core.types import Event, Request
+from dimora.models.names import is_file_name
 from dimora.tasks.card import Bounds, Card
 from dimora.tasks.compare_models import CardMade, CompareModels
 from dimora.tasks.copy_model import CopyModel
@@ -38,6 +39,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 def improve(wish: Wish, request_for: Callable[[str], Request]) -> int:
     """Run the request that makes the model of a name, measure it, show the card. Exit status."""
     settings = settings_here()
+    _require_name(wish.source)
     bounds = Bounds(perplexity_rise=settings.perplexity_rise, top_agreement=settings.top_agreement)
     text = _read_text(wish.text)
     with door_here(settings) as door:
@@ -57,6 +59,8 @@ def improve(wish: Wish, request_for: Callable[[str], Request]) -> int:
         if not replaces:
             click.echo(f"made '{wish.name}'", err=True)
             return 0
+        if not card.positions:
+            complaints = ["how well it predicts was not measured"]
         return _replace(door, wish, work, complaints)
 
 
@@ -75,6 +79,15 @@ def _replace(door: Door, wish: Wish, work: str, complaints: list[str]) -> int:
     ask_quietly(door, DeleteModel(model=work))
     click.echo(f"replaced '{wish.name}'", err=True)
     return 0
+
+
+def _require_name(source: str) -> None:
+    """Raises BadRequest for a path: only what is in the store is made into something else."""
+    if is_file_name(source):
+        raise BadRequest(
+            f"{source!r} is no model of the store yet",
+            hint=f"echo FROM {source} | dimora create NAME -f -",
+        )
 
 
 def _compare(door: Door, request: CompareModels) -> Card:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import sys
 import tempfile
@@ -133,7 +132,7 @@ class _Conversion:
         self._status = status
         self._size_bytes = size_bytes
         self._base = base
-        self._made = store.blobs.directory / f"tmp-{os.getpid()}-{os.urandom(6).hex()}"
+        self._made = store.blobs.scratch_path()
 
     async def run(self, words: list[str]) -> AsyncGenerator[Progress | Taken, None]:
         """`words` are the script and its arguments."""
@@ -189,14 +188,16 @@ class _Conversion:
         return Taken(digest=digest, size_bytes=header.file_bytes)
 
 
-def require_libraries() -> None:
-    """Raises NotFound when what the converters import is not installed."""
-    missing = [name for name in _LIBRARIES if not _is_here(name)]
+def require_libraries(
+    purpose: str = "converting", added: tuple[str, ...] = (), extra: str = "convert"
+) -> None:
+    """Raises NotFound when what the converters import, or what is `added`, is not installed."""
+    missing = [name for name in (*_LIBRARIES, *added) if not _is_here(name)]
     if missing:
         raise NotFound(
-            f"converting needs {', '.join(missing)}, which {_verb(missing)} not installed",
+            f"{purpose} needs {', '.join(missing)}, which {_verb(missing)} not installed",
             code="libraries_missing",
-            hint='pip install "dimora[convert]"',
+            hint=f'pip install "dimora[{extra}]"',
         )
 
 

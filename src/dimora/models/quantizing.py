@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import sys
 from collections.abc import AsyncGenerator
@@ -65,7 +64,7 @@ async def quantize(
     source = source_kind(header, wanted, warnings)
     status = f"quantizing {source} model to {wanted}"
     program = _program_for(store, path, size_bytes, wanted, source)
-    made = store.blobs.directory / f"tmp-{os.getpid()}-{os.urandom(6).hex()}"
+    made = store.blobs.scratch_path()
     with disk_errors(_PLACE):
         require_room(store.blobs.directory, _needed_bytes(size_bytes, wanted), _PLACE)
         try:

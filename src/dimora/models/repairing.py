@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -164,7 +163,7 @@ class Mending:
         """Put the wrong bytes away, so that no source takes them for right ones; and back again
         if no better ones came."""
         blobs = self._store.blobs
-        aside = blobs.directory / f"tmp-{os.getpid()}-{os.urandom(6).hex()}"
+        aside = blobs.scratch_path()
         with disk_errors("the model store"):
             with contextlib.suppress(FileNotFoundError):
                 blobs.path(digest).rename(aside)

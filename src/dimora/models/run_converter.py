@@ -28,10 +28,15 @@ _FORBIDDEN = frozenset(
 )
 
 
-def _guard(event: str, arguments: tuple[Any, ...]) -> None:
-    del arguments
-    if event in _FORBIDDEN:
-        raise PermissionError(f"a converter may not do this: {event}")
+def forbid(who: str) -> None:
+    """From now on this process does nothing of the above; `who` is told that it may not."""
+
+    def guard(event: str, arguments: tuple[Any, ...]) -> None:
+        del arguments
+        if event in _FORBIDDEN:
+            raise PermissionError(f"{who} may not do this: {event}")
+
+    sys.addaudithook(guard)
 
 
 def _main(directory: str, script: str, *arguments: str) -> None:
@@ -44,7 +49,7 @@ def _main(directory: str, script: str, *arguments: str) -> None:
     import transformers  # noqa: F401
 
     os.environ["NO_COLOR"] = "1"
-    sys.addaudithook(_guard)
+    forbid("a converter")
     runpy.run_path(str(converters / script), run_name="__main__")
 
 

@@ -195,18 +195,19 @@ class ModelStore:
                 yield progress
 
     async def optimize(
-        self, name: str, source: str, bits: int, group: int
+        self, name: str, source: str, bits: int, group: int, warnings: list[str]
     ) -> AsyncGenerator[Progress, None]:
         """Make the OpenVINO form of a model, with status words; `success` comes last.
 
-        `bits` of a weight, `group` weights that share a scale (-1: a whole row).
+        `bits` of a weight, `group` weights that share a scale (0: the usual number). What is not as
+        good as it could be is added to `warnings`.
 
         Raises NotFound, BadRequest, UnsupportedFeature, InvalidModel, StorageFull.
         """
         from dimora.models.optimizing import Optimization
 
-        run = Optimization(self, name, source, bits=bits, group=group).run()
-        async with contextlib.aclosing(run) as steps:
+        work = Optimization(self, name, source, bits=bits, group=group, warnings=warnings)
+        async with contextlib.aclosing(work.run()) as steps:
             async for progress in steps:
                 yield progress
 

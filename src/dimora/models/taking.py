@@ -59,7 +59,7 @@ def take(
     Raises NotFound, BadRequest when it is no plain file or changes meanwhile, StorageFull.
     """
     blobs.prepare()
-    taken = blobs.directory / f"tmp-{os.getpid()}-{os.urandom(6).hex()}"
+    taken = blobs.scratch_path()
     before, kept = None, False
     with disk_errors("the model store"):
         try:

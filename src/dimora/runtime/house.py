@@ -362,9 +362,9 @@ class ModelsFor:
                 yield progress
 
     async def optimize(
-        self, name: str, source: str, bits: int, group: int
+        self, name: str, source: str, bits: int, group: int, warnings: list[str]
     ) -> AsyncGenerator[Progress, None]:
-        async with aclosing(self._store.optimize(name, source, bits, group)) as steps:
+        async with aclosing(self._store.optimize(name, source, bits, group, warnings)) as steps:
             async for progress in steps:
                 yield progress
 

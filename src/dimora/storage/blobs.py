@@ -10,6 +10,8 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
+import stat
 import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from pathlib import Path
@@ -29,6 +31,7 @@ GRACE_SECONDS = 3600.0
 # A download given up longer ago than this is not going to be resumed.
 _PARTIAL_GRACE_SECONDS = 14 * 24 * 3600.0
 _PLACE = "the model store"
+_SCRATCH = "tmp-"
 
 
 def is_digest(text: str) -> bool:
@@ -111,6 +114,10 @@ class BlobStore:
         except FileNotFoundError:
             return None
 
+    def scratch_path(self) -> Path:
+        """A new name here for what is being made, a file or a folder; a sweep takes what is left."""
+        return self._directory / f"{_SCRATCH}{os.getpid()}-{os.urandom(6).hex()}"
+
     def prepare(self) -> None:
         """Make the directory. Raises StorageFull or ConfigurationError."""
         with disk_errors(_PLACE):
@@ -151,7 +158,7 @@ class BlobStore:
         """
         final = self.path(digest)
         self.prepare()
-        temporary = self._directory / f"tmp-{os.getpid()}-{os.urandom(6).hex()}"
+        temporary = self.scratch_path()
         try:
             with disk_errors(_PLACE):
                 with temporary.open("xb") as file:
@@ -195,8 +202,8 @@ class BlobStore:
         removed = 0
         for entry, patience in self._unneeded(referenced, grace_seconds):
             with contextlib.suppress(OSError):
-                if time.time() - _touched_at(entry) >= patience:
-                    Path(entry.path).unlink()
+                if time.time() - max(map(_touched_at, _files_of(entry))) >= patience:
+                    _remove(entry)
                     removed += 1
         return removed
 
@@ -205,20 +212,21 @@ class BlobStore:
         found = {}
         for entry, _ in self._unneeded(referenced, 0.0):
             with contextlib.suppress(OSError):
-                found[entry.name] = entry.stat(follow_symlinks=False).st_size
+                found[entry.name] = sum(file.lstat().st_size for file in _files_of(entry))
         return found
 
     def _unneeded(
         self, referenced: Collection[str], grace_seconds: float
     ) -> Iterator[tuple[os.DirEntry[str], float]]:
-        """Each file nobody refers to, and how old it must be to go."""
+        """Each file or folder nobody refers to, and how old it must be to go."""
         try:
             entries = list(os.scandir(self._directory))
         except FileNotFoundError:
             return
         for entry in entries:
             patience = self._patience(entry.name, referenced, grace_seconds)
-            if patience is not None and entry.is_file(follow_symlinks=False):
+            is_scratch = entry.name.startswith(_SCRATCH) and entry.is_dir(follow_symlinks=False)
+            if patience is not None and (is_scratch or entry.is_file(follow_symlinks=False)):
                 yield entry, patience
 
     def _patience(
@@ -226,7 +234,7 @@ class BlobStore:
     ) -> float | None:
         """How old a file must be to go, None when it stays."""
         # A name with a dot is a small file that a kill left half written (disk.write_whole).
-        if name.startswith(("tmp-", ".sha256-")):
+        if name.startswith((_SCRATCH, ".sha256-")):
             return grace_seconds
         if "-partial" in name and name.startswith("sha256-"):
             return max(grace_seconds, _PARTIAL_GRACE_SECONDS)
@@ -236,7 +244,21 @@ class BlobStore:
         return grace_seconds
 
 
-def _touched_at(entry: os.DirEntry[str]) -> float:
+def _files_of(entry: os.DirEntry[str]) -> list[Path]:
+    """The file, or the folder with all below it."""
+    path = Path(entry.path)
+    return [path, *path.rglob("*")] if entry.is_dir(follow_symlinks=False) else [path]
+
+
+def _remove(entry: os.DirEntry[str]) -> None:
+    if entry.is_dir(follow_symlinks=False):
+        shutil.rmtree(entry.path)
+    else:
+        Path(entry.path).unlink()
+
+
+def _touched_at(path: Path) -> float:
     """When the file came here: for a link to an older file, when it was linked."""
-    state = entry.stat(follow_symlinks=False)
-    return max(state.st_mtime, state.st_ctime) if state.st_nlink > 1 else state.st_mtime
+    state = path.lstat()
+    linked = state.st_nlink > 1 and not stat.S_ISDIR(state.st_mode)
+    return max(state.st_mtime, state.st_ctime) if linked else state.st_mtime

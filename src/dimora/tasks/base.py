@@ -290,9 +290,12 @@ class Models(Protocol):
         """
 
     def optimize(
-        self, name: str, source: str, bits: int, group: int
+        self, name: str, source: str, bits: int, group: int, warnings: list[str]
     ) -> AsyncGenerator[Progress, None]:
-        """Make the OpenVINO form of a model. Raises NotFound, UnsupportedFeature, StorageFull."""
+        """Make the OpenVINO form of a model; what could be better is added to `warnings`.
+
+        Raises NotFound, BadRequest, InvalidModel, StorageFull.
+        """
 
     async def scoring_text(self) -> str:
         """The text that comes with the house, to compare models over."""

@@ -1,4 +1,4 @@
-"""Ways to make a GGUF of other files, one file each."""
+"""Ways from one kind of model file to another, one file each."""
 
 from dimora.core.shelf import Shelf
 

