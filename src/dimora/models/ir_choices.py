@@ -57,7 +57,7 @@ def require_exportable(header: Header) -> None:
     if architecture not in _ADDED_TENSORS:
         raise UnsupportedFeature(
             f"models of the architecture {architecture[:80]!r} cannot be exported to OpenVINO here",
-            hint=f"exported are {', '.join(_ADDED_TENSORS)}; `dimora quantize` makes others smaller",
+            hint=f"known are {', '.join(_ADDED_TENSORS)}; `dimora quantize` makes others smaller",
             code="unsupported_architecture",
         )
     metadata = header.metadata
@@ -91,9 +91,9 @@ def transformers_name(architecture: str, name: str) -> str | None:
 
 
 def choose_compression(header: Header, bits: int, group: int) -> Compression:
-    """A group of 0 is the largest that fits. Raises BadRequest for bits and groups there are not."""
+    """A group of 0 is the largest that fits. Raises BadRequest for what there is not."""
     if bits not in BITS:
-        raise BadRequest(f"weights get 4 or 8 bits, not {bits}", hint="--bits 4", param="bits")
+        raise BadRequest(f"weights get 4 or 8 bits, not {bits}", hint="--bits 8 or --bits 4", param="bits")
     if bits == 8:
         if group:
             raise BadRequest(

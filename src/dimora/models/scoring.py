@@ -52,7 +52,8 @@ class Scoring:
                 if formats[at] == "gguf":
                     await self._score_gguf(models[at], words, made[at])
                 else:
-                    await self._score_like(models[at], models[1 - at], made[1 - at], made[at])
+                    like = (models[1 - at], made[1 - at], words)
+                    await self._score_like(models[at], like, made[at])
             return await asyncio.to_thread(compare, *made)
 
     async def _score_gguf(self, model: Model, words: Path, target: Path) -> None:
@@ -81,11 +82,16 @@ class Scoring:
         if status != 0:
             raise InternalError(f"{_PERPLEXITY} failed on {model.name}")
 
-    async def _score_like(self, model: Model, gguf: Model, like: Path, target: Path) -> None:
+    async def _score_like(
+        self, model: Model, like: tuple[Model, Path, Path], target: Path
+    ) -> None:
+        """`like` is the GGUF model, its file of probabilities, and the text."""
+        gguf, scored, words = like
         files = await asyncio.to_thread(self._store.verified_files, model)
         folder = target.with_name("folder")
         await asyncio.to_thread(_link, files.folder, folder)
-        await convert_file("ir_probabilities", folder, target, like=str(like), bos=_bos_of(gguf))
+        choices = {"like": str(scored), "words": str(words), "bos": _bos_of(gguf)}
+        await convert_file("ir_probabilities", folder, target, **choices)
 
 
 def _link(files: dict[str, str], folder: Path) -> None:

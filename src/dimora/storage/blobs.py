@@ -115,7 +115,7 @@ class BlobStore:
             return None
 
     def scratch_path(self) -> Path:
-        """A new name here for what is being made, a file or a folder; a sweep takes what is left."""
+        """A new name for what is being made, a file or a folder; a sweep takes what is left."""
         return self._directory / f"{_SCRATCH}{os.getpid()}-{os.urandom(6).hex()}"
 
     def prepare(self) -> None:

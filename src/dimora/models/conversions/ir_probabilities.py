@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,15 @@ from dimora.core.errors import InvalidModel
 from dimora.models.probabilities import Reader, Text, write_probabilities
 
 
-def convert(source: Path, target: Path, *, like: str, bos: str = "") -> None:
-    """`source` is the folder, `like` a file of probabilities whose text is scored again. `bos` is
-    the token that each window begins with, for models that want one.
+# The text is scored by the tokens of the one who came first, whatever the folder would make of it.
+_OTHER_TOKENS = 0.01
 
-    Raises InvalidModel when the folder has another vocabulary, or is no language model.
+
+def convert(source: Path, target: Path, *, like: str, words: str, bos: str = "") -> None:
+    """`source` is the folder, `like` a file of probabilities whose text is scored again, `words` a
+    file with that text. `bos` is the token that each window begins with, for models that want one.
+
+    Raises InvalidModel when the folder cuts the text into other tokens, or is no language model.
     """
     # The package would tell a web service that it was imported.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -24,10 +29,25 @@ def convert(source: Path, target: Path, *, like: str, bos: str = "") -> None:
     with Reader(Path(like)) as known:
         text = known.text
     try:
+        _require_tokens(source, Path(words), text)
         compiled = openvino.Core().compile_model(source / "openvino_model.xml", "CPU")
     except RuntimeError:
         raise InvalidModel("OpenVINO cannot load this model") from None
     write_probabilities(target, text, _rows(compiled.create_infer_request(), text, bos))
+
+
+def _require_tokens(source: Path, words: Path, text: Text) -> None:
+    import numpy as np
+    import openvino
+    import openvino_tokenizers  # noqa: F401 - OpenVINO then knows what tokenizers are made of
+
+    reader = openvino.Core().compile_model(source / "openvino_tokenizer.xml", "CPU")
+    given = np.array([words.read_text(encoding="utf-8")])
+    found = [int(token) for token in reader(given)["input_ids"][0]]
+    counted = min(len(found), len(text.tokens))
+    same = Counter(found[:counted]) & Counter(text.tokens[:counted])
+    if counted - same.total() > _OTHER_TOKENS * counted:
+        raise InvalidModel("the two forms of the model cut the text into different tokens")
 
 
 def _rows(ask: Any, text: Text, bos: str) -> Iterator[Any]:
