@@ -93,7 +93,9 @@ def transformers_name(architecture: str, name: str) -> str | None:
 def choose_compression(header: Header, bits: int, group: int) -> Compression:
     """A group of 0 is the largest that fits. Raises BadRequest for what there is not."""
     if bits not in BITS:
-        raise BadRequest(f"weights get 4 or 8 bits, not {bits}", hint="--bits 8 or --bits 4", param="bits")
+        raise BadRequest(
+            f"weights get 4 or 8 bits, not {bits}", hint="--bits 8 or --bits 4", param="bits"
+        )
     if bits == 8:
         if group:
             raise BadRequest(

@@ -82,9 +82,7 @@ class Scoring:
         if status != 0:
             raise InternalError(f"{_PERPLEXITY} failed on {model.name}")
 
-    async def _score_like(
-        self, model: Model, like: tuple[Model, Path, Path], target: Path
-    ) -> None:
+    async def _score_like(self, model: Model, like: tuple[Model, Path, Path], target: Path) -> None:
         """`like` is the GGUF model, its file of probabilities, and the text."""
         gguf, scored, words = like
         files = await asyncio.to_thread(self._store.verified_files, model)

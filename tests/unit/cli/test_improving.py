@@ -90,6 +90,18 @@ def test_a_worse_one_replaces_nothing_where_nobody_can_be_asked(run):
     assert "n:latest-candidate" in caught.value.hint
 
 
+def test_one_that_was_not_measured_replaces_nothing_either(run):
+    unknown = msgspec.structs.replace(GOOD, positions=0, top_agreement=None)
+    with pytest.raises(Conflict, match="not measured"):
+        run(unknown, {"m", "n"})
+
+
+def test_a_path_is_told_how_to_become_a_model(tmp_path):
+    with pytest.raises(BadRequest) as caught:
+        improve(Wish(source="./folder", name="n"), lambda name: ShowModel(model=name))
+    assert caught.value.hint == "echo FROM ./folder | dimora create NAME -f -"
+
+
 def test_a_worse_one_replaces_when_told_so_beforehand(run, capsys):
     door, _ = run(BAD, {"m", "n"}, yes=True)
     assert CopyModel(model="n:latest-candidate", destination="n") in door.asked

@@ -126,5 +126,20 @@ def test_a_sweep_takes_old_blobs_nobody_needs_and_broken_writes(tmp_path: Path) 
     assert not partial.exists()
 
 
+def test_a_sweep_takes_what_a_killed_export_left_of_a_folder_but_none_in_use(tmp_path) -> None:
+    store = BlobStore(tmp_path)
+    store.prepare()
+    left, used, stranger = (store.scratch_path(), store.scratch_path(), store.directory / "mine")
+    for folder in (left, used, stranger):
+        (folder / "plain").mkdir(parents=True)
+        (folder / "plain" / "weights").write_bytes(b"1234")
+        for path in (folder / "plain" / "weights", folder / "plain", folder):
+            age(path, 7200)
+    (used / "plain" / "more").write_bytes(b"5")
+    assert store.unneeded(set())[left.name] >= 4
+    assert store.sweep(set()) == 1
+    assert sorted(path.name for path in store.directory.iterdir()) == sorted(["mine", used.name])
+
+
 def test_a_sweep_without_a_store_is_no_error(tmp_path: Path) -> None:
     assert BlobStore(tmp_path / "none").sweep(set()) == 0

@@ -11,7 +11,6 @@ from typing import Any
 from dimora.core.errors import InvalidModel
 from dimora.models.probabilities import Reader, Text, write_probabilities
 
-
 # The text is scored by the tokens of the one who came first, whatever the folder would make of it.
 _OTHER_TOKENS = 0.01
 

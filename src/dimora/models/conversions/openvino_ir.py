@@ -82,8 +82,7 @@ def _model_of(header: Header, reader: gguf.GGUFReader) -> Any:
     # What is computed and not loaded was made without numbers, like the rest.
     turning = type(model.model.rotary_emb)(config)
     if factors is not None:
-        turning.inv_freq = turning.inv_freq / factors
-        turning.original_inv_freq = turning.inv_freq
+        turning.inv_freq /= factors
     model.model.rotary_emb = turning
     model.tie_weights()
     model.generation_config.bos_token_id = config.bos_token_id
