@@ -166,7 +166,7 @@ class Creation:
                 "quantize",
                 recipe.quantize,
                 "quantizing goes",
-                "`dimora optimize` compresses folders",
+                "begin with the GGUF model the folder was made of",
             ),
         ):
             if wanted:
