@@ -275,6 +275,7 @@ class HouseDoor(_Closing):
             if self._house is not None:
                 self._wait(self._house.close())
                 self._house = None
+            self._wait(_end_tasks())
             self._wait(self._loop.shutdown_asyncgens())
             self._wait(self._loop.shutdown_default_executor())
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -294,6 +295,14 @@ class HouseDoor(_Closing):
 
     def _wait(self, job: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(job, self._loop).result()
+
+
+async def _end_tasks() -> None:
+    """End what still runs: answers whose reader was interrupted more than once."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 class _Answer:

@@ -172,6 +172,8 @@ async def take_file(path: Path, store: ModelStore) -> AsyncGenerator[Progress | 
     finally:
         reading.given_up = True
         await asyncio.wait({job})
+        # Looked at, or the event loop would tell at its end that nobody did.
+        _ = job.cancelled() or job.exception()
     taken = job.result()
     store.remembered.note_verified(taken.digest, store.blobs.path(taken.digest))
     yield StoredBlob(digest=taken.digest, size_bytes=taken.size_bytes, linked=taken.linked)

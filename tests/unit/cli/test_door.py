@@ -90,6 +90,25 @@ def test_a_door_can_be_closed_unused_and_its_thread_ends(tmp_path):
     assert threading.active_count() == before
 
 
+def test_a_door_closes_quietly_on_an_answer_that_still_runs(door, caplog):
+    steps = []
+
+    async def endless():
+        try:
+            yield TextPiece(text="so far")
+            await asyncio.Event().wait()
+        finally:
+            steps.append("closed")
+
+    list(door.ask(ListModels()))
+    # As after a second Ctrl-C, which interrupts the wait for the end of the answer.
+    answer = _Answer(door._loop, endless())
+    assert next(answer.events()) == TextPiece(text="so far")
+    door.close()
+    assert steps == ["closed"]
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
 @pytest.fixture
 def loop():
     """A loop on a thread of its own."""

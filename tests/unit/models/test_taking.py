@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from pathlib import Path
 
@@ -151,7 +152,7 @@ def test_a_later_change_of_a_linked_file_is_found_before_it_is_loaded(tmp_path: 
 
 
 async def test_whoever_waits_is_told_how_far_it_is_and_may_leave(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(taking, "_TELL_SECONDS", 0.001)
     store = ModelStore(tmp_path / "models")
@@ -161,3 +162,6 @@ async def test_whoever_waits_is_told_how_far_it_is_and_may_leave(
     assert isinstance(first, Progress) and first.total_bytes == 64 << 20
     await steps.aclose()
     assert list(store.blobs.directory.iterdir()) == []
+    del steps
+    gc.collect()
+    assert caplog.records == [], "the loop complains of what nobody looked at"
