@@ -137,6 +137,22 @@ def test_all_words_of_a_modelfile_arrive(client: ollama.Client, base: str) -> No
     assert (shown["renderer"], shown["parser"], shown["requires"]) == ("r", "p", "0.20")
 
 
+def test_the_javascript_client_makes_copies_and_deletes_models(
+    packages: Path, kitchen: Path, tmp_path: Path
+) -> None:
+    with serving(tmp_path / "home") as server:
+        result = subprocess.run(
+            ["node", "--test", "create.test.mjs"],
+            cwd=packages,
+            env=os.environ | {"DIMORA_URL": server.url, "KITCHEN": str(kitchen)},
+            capture_output=True,
+            text=True,
+            timeout=170,
+            check=False,
+        )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 @pytest.mark.parametrize(
     ("body", "status", "error"),
     [

@@ -97,31 +97,6 @@ test("copy and delete", async () => {
   assert.ok(!names.includes("copied-by-js:latest"));
 });
 
-test("create from a model, and from a blob", async () => {
-  const parameters = { temperature: 0.25, stop: ["a", "b"] };
-  const steps = [];
-  const request = { model: "made-by-js", from: model, system: "You are Ada.", parameters };
-  for await (const part of await client.create({ ...request, stream: true })) {
-    steps.push(part.status);
-  }
-  assert.deepEqual(steps.slice(-2), ["writing manifest", "success"]);
-  const shown = await client.show({ model: "made-by-js" });
-  assert.equal(shown.system, "You are Ada.");
-  assert.match(shown.parameters, /temperature +0\.25/);
-
-  const bytes = new TextEncoder().encode(`a document of ${Date.now()}`);
-  const hash = Buffer.from(await crypto.subtle.digest("SHA-256", bytes)).toString("hex");
-  const url = `${process.env.DIMORA_URL}/api/blobs/sha256:${hash}`;
-  assert.equal((await fetch(url, { method: "HEAD" })).status, 404);
-  assert.equal((await fetch(url, { method: "POST", body: bytes })).status, 201);
-  assert.equal((await fetch(url, { method: "HEAD" })).status, 200);
-  await assert.rejects(
-    client.create({ model: "x", files: { "m.gguf": `sha256:${hash}` } }),
-    /supplied file was not in GGUF format/,
-  );
-  await client.delete({ model: "made-by-js" });
-});
-
 test("an unknown model is an error with its name", async () => {
   await assert.rejects(client.chat({ model: "nobody", messages }), /model 'nobody' not found/);
 });
