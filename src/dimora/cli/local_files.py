@@ -11,7 +11,7 @@ import msgspec
 
 from dimora.core.errors import BadRequest
 from dimora.models.gguf import Header
-from dimora.models.names import is_file_name, is_relative_path, parse_name
+from dimora.models.names import is_file_name, is_relative_path, parse_name, without_scheme
 from dimora.models.peft_adapters import require_fit
 from dimora.models.sorting import sort_adapter, sort_files
 from dimora.tasks.modelfile import Modelfile
@@ -137,10 +137,15 @@ def _means_folder(modelfile: Modelfile, word: str, path: Path) -> bool:
 
 
 def _require_paths(modelfile: Modelfile, found: LocalFiles) -> None:
-    """Raises BadRequest for what looks like a path and is not there, so that nobody pulls it."""
-    for word in (found.source, found.draft):
+    """Raises BadRequest for what looks like a path and is not there, so that nobody pulls it, and
+    for what is no name either."""
+    for word in filter(None, (found.source, found.draft)):
         if is_file_name(word) or word.endswith(".safetensors"):
             raise _missing(modelfile, word)
+        if parse_name(without_scheme(word)) is None:
+            raise _wrong(
+                modelfile, word, f"{word!r} is no model's name, and there is no file of that name"
+            )
 
 
 def _model_files(modelfile: Modelfile, word: str, path: Path) -> Files:

@@ -117,6 +117,8 @@ def test_every_file_is_brought_once_and_small_ones_first(tmp_path: Path) -> None
         ("FROM m\nADAPTER nowhere 0.5", "(line 2): there is no file 'nowhere'"),
         ("FROM m\nDRAFT ~nobody/x", "(line 2): there is no file '~nobody/x'"),
         ("FROM m\nFROM n", "(line 2): 'n' is the second model"),
+        ("FROM m # mine", "(line 1): 'm # mine' is no model's name, and there is no file"),
+        ("FROM m\nDRAFT a b", "(line 2): 'a b' is no model's name, and there is no file"),
         ("FROM ./empty", "(line 1): there is no model in the folder './empty'"),
         ("FROM ./pickled", "(line 1): there are only pickles, which can run code, in the folder"),
         ("FROM m\nADAPTER ./empty", "(line 2): there is no adapter in the folder './empty'"),

@@ -60,6 +60,9 @@ def show_catalogue(
     if as_json:
         print_json(found)
         return
+    if not found:
+        click.echo("no model of the catalogue is like that (languages are codes: it, en)", err=True)
+        return
     heads = ("NAME", "TYPE", "SIZE", "MEMORY", "FITS", "CONTEXT", "LANGUAGES", "LICENCE", "SOURCE")
     print_table(
         heads, [_row(one) for one in found], least=("SOURCE", "CONTEXT", "LANGUAGES", "TYPE")
