@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from dimora.engines import SHELF
@@ -41,4 +42,16 @@ def test_the_estimate_is_near_what_a_worker_really_holds(
     assert SHELF.load(engine).refuses(model) == ""
     said = SHELF.load(engine).footprint(model, options).total_bytes
     held = measure_resident_bytes(engine, model_path, model, options, tmp_path)
+    assert said == pytest.approx(held, rel=TOLERANCE)
+
+
+def test_a_draft_is_in_the_estimate(smollm2_path: Path, tmp_path: Path) -> None:
+    alone = read_model(smollm2_path, tmp_path)
+    summary = msgspec.structs.replace(alone.summary, size_bytes=2 * alone.summary.size_bytes)
+    model = msgspec.structs.replace(alone, summary=summary, draft=alone)
+    options = LoadOptions(num_ctx=2048, parallel=2)
+    said = SHELF.load("llama_cpp").footprint(model, options).total_bytes
+    held = measure_resident_bytes(
+        "llama_cpp", smollm2_path, model, options, tmp_path, draft=str(smollm2_path)
+    )
     assert said == pytest.approx(held, rel=TOLERANCE)

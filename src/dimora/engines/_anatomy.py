@@ -112,7 +112,7 @@ def _read_bytes(model: Model, tensors: tuple[_Tensor, ...]) -> int:
     """What one token makes the engine read: all but the experts it does not ask, and of the words
     it reads one row only."""
     if not tensors:
-        return model.summary.size_bytes
+        return model.engine_bytes
     experts = _fact(model, "expert_count")
     share = _fact(model, "expert_used_count") / experts if experts else 1.0
     names = {tensor.name for tensor in tensors}

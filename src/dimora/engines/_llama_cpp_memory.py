@@ -6,6 +6,8 @@ the constants were measured with `bench/footprints.py`.
 
 from __future__ import annotations
 
+import msgspec
+
 from dimora.engines._anatomy import Anatomy, anatomy_of, is_encoder
 from dimora.tasks.advice import Footprint
 from dimora.tasks.base import Model
@@ -32,12 +34,28 @@ _LATER = f"up to {PROMPT_CACHE_MIB} MiB more for prompts of ended conversations"
 
 def footprint(model: Model, options: LoadOptions) -> Footprint:
     """With every window full, and all of the file read."""
+    own = _own_footprint(model, options)
+    if model.draft is None:
+        return own
+    # It has a window and room to compute of its own; its file is among the model's already.
+    draft = _own_footprint(model.draft, options)
+    return msgspec.structs.replace(
+        own,
+        weights_bytes=own.weights_bytes + draft.spare_bytes,
+        kv_cache_bytes=own.kv_cache_bytes + draft.kv_cache_bytes,
+        compute_bytes=own.compute_bytes + draft.compute_bytes,
+        overhead_bytes=own.overhead_bytes + draft.overhead_bytes - _PROCESS_BYTES,
+        spare_bytes=own.spare_bytes + draft.spare_bytes,
+    )
+
+
+def _own_footprint(model: Model, options: LoadOptions) -> Footprint:
     anatomy = anatomy_of(model)
     embeds = model.can("embedding")
     laid_out = _laid_out_bytes(anatomy, options)
     kv_per_token = anatomy.kv_values_per_token * _KV_BYTES_PER_VALUE
     return Footprint(
-        weights_bytes=model.summary.size_bytes + laid_out,
+        weights_bytes=model.engine_bytes + laid_out,
         kv_cache_bytes=_kv_bytes(anatomy, options),
         compute_bytes=_compute_bytes(model, anatomy, options),
         overhead_bytes=_PROCESS_BYTES + _WORD_BYTES * anatomy.vocabulary,

@@ -80,7 +80,7 @@ def _weights(model: Model, anatomy: Anatomy) -> tuple[int, int]:
     """Bytes held, and bytes read to write one token."""
     if anatomy.reading is None:
         # A folder of its own format: as it lies in the file, and packed.
-        return 2 * model.summary.size_bytes, model.summary.size_bytes
+        return 2 * model.engine_bytes, model.engine_bytes
     held = read = 0.0
     for part in anatomy.matrices:
         held += part.parameters * _held(part).block

@@ -78,7 +78,7 @@ def rank(model: Model, settings: EngineSettings) -> tuple[int, str]:
 def footprint(model: Model, options: LoadOptions) -> Footprint:
     """With every window full; constants were measured on x86-64."""
     anatomy = anatomy_of(model)
-    size_bytes = model.summary.size_bytes
+    size_bytes = model.engine_bytes
     packed = model.summary.details.quantization_level.startswith("INT4")
     kv_per_token = _NUMBER_BYTES * anatomy.kv_values_per_token
     scores = _NUMBER_BYTES * _PIECE_TOKENS * anatomy.vocabulary

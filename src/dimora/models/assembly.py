@@ -123,6 +123,7 @@ class Assembly:
             licenses=self.licenses(manifest, name),
             embedding=_habits(config, facts),
             card=self._card(manifest, name),
+            draft=self._draft(manifest, name),
             **self.added_fields(manifest, config),
             **fields | self.template_fields(manifest, config, facts, name),
         )
@@ -141,6 +142,23 @@ class Assembly:
             f"model {name!r} has no model file in it",
             hint="GGUF files and the folders of OpenVINO and ONNX Runtime GenAI can be run",
         )
+
+    def _draft(self, manifest: Manifest, name: str) -> Model | None:
+        """The draft, as far as its file tells. Raises InvalidModel when that is damaged."""
+        for layer in manifest.of_kind("draft"):
+            header = self.header(layer, name)
+            facts = facts_of(header)
+            summary = ModelSummary(
+                name=f"the draft of {name}",
+                digest=layer.digest,
+                size_bytes=layer.size,
+                modified_at=0.0,
+                details=facts.details,
+                capabilities=facts.capabilities,
+            )
+            fields = self.header_fields(header, facts)
+            return Model(summary=summary, weights_digest=layer.digest, **fields)
+        return None
 
     def folder(self, layers: Sequence[Layer], name: str) -> Folder:
         """What the files of a folder say, their sizes being right. Raises InvalidModel."""
@@ -175,6 +193,7 @@ class Assembly:
             "projector_digest": next((p.digest for p in manifest.of_kind("projector")), ""),
             "draft_digest": next((d.digest for d in manifest.of_kind("draft")), ""),
             "documents": tuple(d.name for d in manifest.of_kind("document")),
+            "document_bytes": sum(d.size for d in manifest.of_kind("document")),
             "renderer": config.renderer,
             "parser": config.parser,
             "requires": config.requires,

@@ -76,7 +76,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     `weights_digest` names the model file; for a bare file it is made of what the file system says
     of it, for a folder of files of the digests of all.
     `adapters` are digests of adapter files, each with its scale.
-    `documents` are the names of documents that belong to the model.
+    `draft` is the model that guesses ahead, as far as its file tells.
+    `documents` are the names of documents that belong to the model, `document_bytes` their size.
     `chat_template` is the Jinja template in the model file, `template` the Go one of the manifest.
     `metadata` holds all key-values of the model file; long arrays are lists cut to nothing.
     `fim` holds the fill-in-the-middle tokens (prefix, suffix, middle) or is empty.
@@ -106,7 +107,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     adapters: tuple[tuple[str, float], ...] = ()
     projector_digest: str = ""
     draft_digest: str = ""
+    draft: Model | None = None
     documents: tuple[str, ...] = ()
+    document_bytes: int = 0
     renderer: str = ""
     parser: str = ""
     requires: str = ""
@@ -124,6 +127,11 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         return self.summary.name
+
+    @property
+    def engine_bytes(self) -> int:
+        """The size of what an engine opens: all files but the documents."""
+        return self.summary.size_bytes - self.document_bytes
 
     @property
     def trained_context(self) -> int:

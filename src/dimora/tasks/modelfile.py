@@ -93,7 +93,7 @@ def _decoded(data: bytes) -> str:
     The first line's end says how lines end: a `\\r` in a file of other ends belongs to a value.
     """
     if len(data) > LIMIT_BYTES:
-        raise BadRequest(f"the Modelfile is larger than {LIMIT_BYTES} bytes")
+        raise BadRequest(f"the Modelfile is larger than {LIMIT_BYTES >> 20} MiB")
     encoding = "utf-8-sig"
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"

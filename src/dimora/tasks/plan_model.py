@@ -141,7 +141,7 @@ def _smaller_weights(model: Model, forecast: Forecast) -> Iterator[Remedy]:
     if share is None:
         return
     parts = forecast.footprint
-    needed = parts.needed_bytes - round(model.summary.size_bytes * (1 - share))
+    needed = parts.needed_bytes - round(model.engine_bytes * (1 - share))
     if needed <= forecast.usable_bytes:
         yield Remedy(change="quantization", value="Q4_K_M", needed_bytes=needed)
 

@@ -34,9 +34,9 @@ class ModelShown(Event, frozen=True, kw_only=True, tag="model_shown"):
 async def run(request: ShowModel, rooms: Rooms) -> AsyncIterator[Event]:
     """ModelShown, then Done."""
     model = rooms.models.find(request.model)
-    shown = model
+    shown = msgspec.structs.replace(model, draft=None)
     if not request.verbose:
-        shown = msgspec.structs.replace(model, tensors=(), tensor_bytes=())
+        shown = msgspec.structs.replace(shown, tensors=(), tensor_bytes=())
     yield ModelShown(
         shown=shown,
         modelfile=modelfile_of(model),

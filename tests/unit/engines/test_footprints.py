@@ -3,6 +3,7 @@ are in tests/machines/test_plan.py."""
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from dimora.engines import SHELF
@@ -157,3 +158,11 @@ def test_a_file_that_says_nothing_costs_its_size_and_the_process():
     one = footprint("llama_cpp", model())
     assert one.weights_bytes == 1000 and one.kv_cache_bytes == 0
     assert one.overhead_bytes > 10 * 2**20
+
+
+@pytest.mark.parametrize("engine", ["llama_cpp", "openvino", "onnx"])
+def test_documents_of_a_model_take_no_memory(engine):
+    one = model(**SMOLLM2)
+    summary = msgspec.structs.replace(one.summary, size_bytes=one.summary.size_bytes + 10**9)
+    wise = msgspec.structs.replace(one, summary=summary, document_bytes=10**9)
+    assert footprint(engine, wise) == footprint(engine, one)

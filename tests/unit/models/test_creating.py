@@ -226,6 +226,7 @@ def test_a_draft_is_a_model_or_a_file(kitchen: Kitchen, base: str) -> None:
     kitchen.create("fast2", source="base", draft_files={"small.gguf": small})
     model = kitchen.store.find("fast")
     assert model.draft_digest == small
+    assert model.draft is not None and model.draft.trained_context == 64
     assert kitchen.store.verified_files(model).draft
     assert kitchen.layers("fast2") == kitchen.layers("fast")
 
@@ -263,7 +264,9 @@ def test_documents_belong_to_a_model_by_their_names(kitchen: Kitchen, base: str)
     first, second, third = (kitchen.file(text) for text in (b"one", b"two", b"three"))
     kitchen.create("wise", source="base", documents={"a.txt": first, "docs/b.txt": second})
     kitchen.create("wiser", source="wise", documents={"a.txt": third})
-    assert kitchen.store.find("wiser").documents == ("a.txt", "docs/b.txt")
+    wiser = kitchen.store.find("wiser")
+    assert wiser.documents == ("a.txt", "docs/b.txt")
+    assert wiser.document_bytes == len(b"three") + len(b"two")
     assert dict(kitchen.layers("wiser"))["document"] == second
     assert ("document", third) in kitchen.layers("wiser")
 

@@ -41,4 +41,4 @@ def _read(path: str | None) -> tuple[Modelfile, Path]:
             return Modelfile(sources=(".",)), Path.cwd()
         raise BadRequest(f"there is no file {path!r}", hint="-f names the Modelfile") from None
     except OSError as why:
-        raise BadRequest(f"{file.name!r} cannot be read: {why.strerror}") from None
+        raise BadRequest(f"{str(file)!r} cannot be read: {why.strerror}") from None
