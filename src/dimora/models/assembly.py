@@ -144,21 +144,25 @@ class Assembly:
         )
 
     def _draft(self, manifest: Manifest, name: str) -> Model | None:
-        """The draft, as far as its file tells. Raises InvalidModel when that is damaged."""
-        for layer in manifest.of_kind("draft"):
+        """The draft, as far as its file tells; a damaged one is told when it is to be loaded."""
+        layer = next(iter(manifest.of_kind("draft")), None)
+        if layer is None:
+            return None
+        try:
             header = self.header(layer, name)
-            facts = facts_of(header)
-            summary = ModelSummary(
-                name=f"the draft of {name}",
-                digest=layer.digest,
-                size_bytes=layer.size,
-                modified_at=0.0,
-                details=facts.details,
-                capabilities=facts.capabilities,
-            )
-            fields = self.header_fields(header, facts)
-            return Model(summary=summary, weights_digest=layer.digest, **fields)
-        return None
+        except InvalidModel:
+            return None
+        facts = facts_of(header)
+        summary = ModelSummary(
+            name=f"the draft of {name}",
+            digest=layer.digest,
+            size_bytes=layer.size,
+            modified_at=0.0,
+            details=facts.details,
+            capabilities=facts.capabilities,
+        )
+        fields = self.header_fields(header, facts)
+        return Model(summary=summary, weights_digest=layer.digest, **fields)
 
     def folder(self, layers: Sequence[Layer], name: str) -> Folder:
         """What the files of a folder say, their sizes being right. Raises InvalidModel."""
