@@ -102,7 +102,11 @@ def _weights_of(header: Header, reader: gguf.GGUFReader) -> dict[str, Any]:
     weights = {}
     for tensor in reader.tensors:
         name = str(tensor.name)
-        rows = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        try:
+            rows = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        except NotImplementedError:
+            kind = tensor.tensor_type.name
+            raise InvalidModel(f"tensors of type {kind} cannot be unpacked here") from None
         part = name.split(".")[-2]
         if architecture == "llama" and part in heads_of:
             rows = _in_halves(rows, heads_of[part])
