@@ -17,6 +17,7 @@ from dimora import __version__
 from dimora.cli.words import print_error
 from dimora.core.errors import DimoraError
 from dimora.core.shelf import Shelf
+from dimora.storage.disk import disk_errors
 
 COMMANDS = Shelf("dimora.cli.commands")
 ALIASES = {"ls": "list", "start": "serve"}
@@ -66,7 +67,8 @@ def program() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run and exit. A reader of our output who has enough (`head`) is no error: click sees it."""
     try:
-        result: Any = program.main(arguments, standalone_mode=False)
+        with disk_errors("the home"):
+            result: Any = program.main(arguments, standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)
     except DimoraError as error:
         print_error(error)

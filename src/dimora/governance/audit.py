@@ -70,7 +70,11 @@ class Audit:
             raise _unwritable(why) from None
 
     def close(self) -> None:
-        self._log.close()
+        """Raises InternalError when the disk lost what was recorded."""
+        try:
+            self._log.close()
+        except OSError as why:
+            raise _unwritable(why) from None
 
 
 def _nameable(model: str) -> str:

@@ -168,6 +168,8 @@ class BlobFetch:
             self._blobs.remove(digest)
             return None
         self._blobs.touch(digest)
+        # A kill may have come between the name and this.
+        self._forget()
         return Taken(digest=digest, size_bytes=self._wanted.size_bytes)
 
     def _open(self) -> bool:

@@ -21,9 +21,9 @@ from dimora.models.names import Name, is_relative_path, parse_name
 from dimora.storage.blobs import is_digest
 from dimora.storage.disk import (
     disk_errors,
-    is_temporary,
     make_private_directory,
     settle_directory,
+    sweep_temporaries,
     write_whole,
 )
 
@@ -237,11 +237,8 @@ class Manifests:
     def sweep(self, *, grace_seconds: float) -> int:
         """Remove what broken writes left, and directories it leaves empty; gives how many files."""
         removed = 0
-        for path in self._directory.glob("*/*/*/.*"):
-            with contextlib.suppress(OSError):
-                if is_temporary(path.name) and time.time() - path.stat().st_mtime >= grace_seconds:
-                    path.unlink()
-                    removed += 1
+        for directory in self._directory.glob("*/*/*/"):
+            removed += sweep_temporaries(directory, grace_seconds=grace_seconds)
         for path in sorted(self._directory.glob("**/"), reverse=True):
             with contextlib.suppress(OSError):
                 if path != self._directory and time.time() - path.stat().st_mtime >= grace_seconds:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from dimora.core.json_text import BAD_JSON
-from dimora.storage.disk import make_private_directory, write_whole
+from dimora.storage.disk import make_private_directory, sweep_temporaries, write_whole
 from dimora.tasks.base import ModelDetails
 
 _LIMIT_BYTES = 16 << 20
@@ -75,6 +75,12 @@ class Remembered:
             if memory.told.get(digest) != told:
                 memory.told[digest] = told
                 self._save()
+
+    def sweep(self, *, grace_seconds: float) -> int:
+        """Remove what broken writes left; gives how many files."""
+        if self._path is None:
+            return 0
+        return sweep_temporaries(self._path.parent, grace_seconds=grace_seconds)
 
     def _load(self) -> _Memory:
         if self._memory is None:

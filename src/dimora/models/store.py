@@ -23,7 +23,7 @@ from dimora.models.remembered import Remembered
 from dimora.models.template_pins import TemplatePins, Templates
 from dimora.models.writing import ModelWriter
 from dimora.storage.blobs import GRACE_SECONDS, BlobStore, hash_file
-from dimora.storage.disk import disk_errors, make_private_directory
+from dimora.storage.disk import disk_errors, make_private_directory, sweep_temporaries
 from dimora.storage.locks import held
 from dimora.tasks.advice import Advice, Terms
 from dimora.tasks.base import Model, ModelSummary, StoredBlob, ToolchainState
@@ -362,6 +362,9 @@ class ModelStore:
             return 0
         with self.changing():
             removed = self.manifests.sweep(grace_seconds=grace_seconds)
+            removed += self.remembered.sweep(grace_seconds=grace_seconds)
+            removed += self._pins.sweep(grace_seconds=grace_seconds)
+            removed += sweep_temporaries(self._keys_path, grace_seconds=grace_seconds)
             try:
                 referenced = self.manifests.references()
             except InvalidModel:

@@ -17,7 +17,7 @@ import msgspec
 
 from dimora.core.errors import DimoraError
 from dimora.core.json_text import BAD_JSON
-from dimora.storage.disk import make_private_directory, write_whole
+from dimora.storage.disk import make_private_directory, sweep_temporaries, write_whole
 from dimora.storage.locks import held
 
 _LIMIT_BYTES = 16 << 20
@@ -88,6 +88,12 @@ class TemplatePins:
         with self._lock:
             if name in self._read().stores.get(self._root, {}):
                 self._change(name, None)
+
+    def sweep(self, *, grace_seconds: float) -> int:
+        """Remove what broken writes left; gives how many files."""
+        if self._path is None:
+            return 0
+        return sweep_temporaries(self._path.parent, grace_seconds=grace_seconds)
 
     def _change(self, name: str, pin: Pin | None) -> None:
         if self._path is None:

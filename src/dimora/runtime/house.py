@@ -42,6 +42,7 @@ from dimora.runtime.lending import Lending, LentReservation
 from dimora.runtime.planning import Planner
 from dimora.runtime.processor import processor_name
 from dimora.runtime.speeds import Speeds, expect
+from dimora.storage.disk import disk_errors
 from dimora.tasks.advice import Acceptance, Advice, Forecast, Speed, Terms
 from dimora.tasks.base import (
     ManifestFile,
@@ -140,9 +141,11 @@ class House:
             visit.rooms = rooms
             stream = task.run(request, rooms)
             try:
-                async for event in stream:
-                    visit.note(event)
-                    yield event
+                # Rooms say what failed in their own words; this is for what they did not foresee.
+                with disk_errors("the home"):
+                    async for event in stream:
+                        visit.note(event)
+                        yield event
             finally:
                 await stream.aclose()
         except DimoraError as error:

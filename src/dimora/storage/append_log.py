@@ -44,15 +44,19 @@ class AppendLog:
                 raise OSError(errno.ENOSPC, "only a part of the record could be written")
 
     def close(self) -> None:
+        """Raises OSError when the disk lost what was written."""
         with self._lock:
-            if self._file is not None:
-                os.close(self._file)
-                self._file = None
+            self._close()
+
+    def _close(self) -> None:
+        # A descriptor is free even after a close that failed, and must not be closed twice.
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
 
     def _current_file(self) -> int:
         if self._file is not None and self._is_rotated(self._file):
-            os.close(self._file)
-            self._file = None
+            self._close()
         if self._file is None:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = os.open(self._path, _FLAGS, 0o600)

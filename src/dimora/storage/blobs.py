@@ -19,7 +19,9 @@ from typing import BinaryIO
 
 from dimora.core.errors import BadRequest
 from dimora.storage.disk import (
+    discard,
     disk_errors,
+    is_temporary,
     make_private_directory,
     settle_directory,
     settle_file,
@@ -135,9 +137,12 @@ class BlobStore:
         return data if intact and len(data) <= limit_bytes else None
 
     def put(self, data: bytes) -> str:
-        """Store bytes and give their digest. Raises StorageFull."""
+        """Store bytes and give their digest; a damaged file of theirs is mended.
+
+        Raises StorageFull.
+        """
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        if self.size_of(digest) == len(data):
+        if self.read(digest, limit_bytes=len(data)) == data:
             self.touch(digest)
             return digest
         with self.writing(digest) as writer:
@@ -173,15 +178,27 @@ class BlobStore:
                     )
                 temporary.replace(final)
                 settle_directory(self._directory)
-        finally:
-            temporary.unlink(missing_ok=True)
+        except BaseException:
+            discard(temporary)
+            raise
 
     def adopt(self, file: Path, digest: str) -> None:
-        """Give a complete file in the blobs' directory, already hashed, its name."""
+        """Give a complete file in the blobs' directory, already hashed, its name.
+
+        Raises StorageFull, ConfigurationError, InternalError; the file is gone when the disk could
+        not keep its bytes.
+        """
         with disk_errors(_PLACE):
             # Windows settles only what is open for writing; elsewhere a file may be read-only.
-            with file.open("rb+" if os.name == "nt" else "rb") as opened:
-                settle_file(opened.fileno())
+            opened = file.open("rb+" if os.name == "nt" else "rb")
+            try:
+                with opened:
+                    settle_file(opened.fileno())
+            except OSError:
+                # A system that failed to write pages forgets them, and would settle them the next
+                # time without a word (fsync(2)): these bytes must not be used again.
+                discard(file)
+                raise
             file.replace(self.path(digest))
             settle_directory(self._directory)
 
@@ -196,8 +213,8 @@ class BlobStore:
     def sweep(self, referenced: Collection[str], *, grace_seconds: float = GRACE_SECONDS) -> int:
         """Remove blobs nobody refers to, and what broken writes left; gives how many files.
 
-        Files younger than `grace_seconds` stay, since their manifest may be on its way;
-        partial downloads stay two weeks.
+        Files younger than `grace_seconds` stay, since their manifest may be on its way; downloads
+        that can be resumed stay two weeks.
         """
         removed = 0
         for entry, patience in self._unneeded(referenced, grace_seconds):
@@ -223,21 +240,23 @@ class BlobStore:
             entries = list(os.scandir(self._directory))
         except FileNotFoundError:
             return
+        names = {entry.name for entry in entries}
         for entry in entries:
-            patience = self._patience(entry.name, referenced, grace_seconds)
+            patience = self._patience(entry.name, names, referenced, grace_seconds)
             is_scratch = entry.name.startswith(_SCRATCH) and entry.is_dir(follow_symlinks=False)
             if patience is not None and (is_scratch or entry.is_file(follow_symlinks=False)):
                 yield entry, patience
 
     def _patience(
-        self, name: str, referenced: Collection[str], grace_seconds: float
+        self, name: str, names: Collection[str], referenced: Collection[str], grace_seconds: float
     ) -> float | None:
-        """How old a file must be to go, None when it stays."""
-        # A name with a dot is a small file that a kill left half written (disk.write_whole).
-        if name.startswith((_SCRATCH, ".sha256-")):
+        """How old a file must be to go, None when it stays. `names` are all that are there."""
+        if name.startswith(_SCRATCH) or is_temporary(name):
             return grace_seconds
-        if "-partial" in name and name.startswith("sha256-"):
-            return max(grace_seconds, _PARTIAL_GRACE_SECONDS)
+        blob, mark, _ = name.partition("-partial")
+        if mark and name.startswith("sha256-"):
+            resumable = blob not in names and f"{blob}{mark}" in names
+            return max(grace_seconds, _PARTIAL_GRACE_SECONDS) if resumable else grace_seconds
         digest = name.replace("-", ":", 1)
         if not is_digest(digest) or digest in referenced:
             return None

@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
@@ -16,6 +17,7 @@ from dimora.core.errors import ConfigurationError, InternalError, InvalidModel, 
 _TEMPORARY = ".dimora-part"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_UNKNOWN = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 _BROKEN = frozenset({errno.EIO, errno.ENXIO, errno.ENODEV, getattr(errno, "ESTALE", errno.EIO)})
 
 
@@ -63,11 +65,15 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def make_private_directory(path: Path) -> None:
-    """Make `path` and its parents, for the owner only; what exists keeps its rights."""
+    """Make `path` and its parents, for the owner only; what exists keeps its rights.
+
+    What is made is on the disk when this returns: a file in it is worth no more than its name.
+    """
     if path.is_dir():
         return
     make_private_directory(path.parent)
     path.mkdir(mode=0o700, exist_ok=True)
+    settle_directory(path.parent)
 
 
 def require_room(path: Path, needed_bytes: int, place: str) -> None:
@@ -99,8 +105,18 @@ def settle_directory(path: Path) -> None:
     directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
+    except OSError as why:
+        if why.errno not in _UNKNOWN:
+            raise
     finally:
         os.close(directory)
+
+
+def discard(path: Path) -> None:
+    """Remove what was not finished, if it can be. A sweep takes what a failing disk keeps, and the
+    error that is on its way tells more than one of this would."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def temporary_for(path: Path) -> Path:
@@ -126,6 +142,18 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
             settle_file(file.fileno())
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
         raise
     settle_directory(path.parent)
+
+
+def sweep_temporaries(directory: Path, *, grace_seconds: float) -> int:
+    """Remove files of `temporary_for` that nobody finished in that time; gives how many."""
+    removed = 0
+    with contextlib.suppress(OSError):
+        for path in directory.iterdir():
+            with contextlib.suppress(OSError):
+                if is_temporary(path.name) and time.time() - path.stat().st_mtime >= grace_seconds:
+                    path.unlink()
+                    removed += 1
+    return removed

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from dimora.core.errors import Conflict
+from dimora.core.errors import ConfigurationError, Conflict
 
 if sys.platform == "win32":
     import msvcrt
+
+    _TAKEN = frozenset({errno.EACCES, errno.EDEADLK})
 
     def _grab(file: int) -> None:
         msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
@@ -20,8 +23,14 @@ if sys.platform == "win32":
 else:
     import fcntl
 
+    _TAKEN = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
+
     def _grab(file: int) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+# Some network file systems have no locks.
+_UNKNOWN = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 class FileLock:
@@ -32,16 +41,32 @@ class FileLock:
         self._file: int | None = None
 
     def try_acquire(self) -> bool:
-        """Take the lock if it is free. Raises OSError when the file cannot be made."""
+        """Take the lock if it is free.
+
+        Raises OSError when the file cannot be made or locked, ConfigurationError where files cannot
+        be locked at all: to wait would be to wait for ever.
+        """
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         try:
             _grab(file)
+        except OSError as why:
+            _let_go(file)
+            if why.errno in _TAKEN:
+                return False
+            if why.errno in _UNKNOWN:
+                raise ConfigurationError(
+                    f"files on that disk cannot be locked: {why.strerror}",
+                    hint="keep the home and the models on another disk, such as a local one",
+                ) from None
+            raise
+        try:
+            current = self._is_current(file)
         except OSError:
-            os.close(file)
-            return False
-        if not self._is_current(file):
+            _let_go(file)
+            raise
+        if not current:
             # The last holder removed the file between our opening and our locking of it.
-            os.close(file)
+            _let_go(file)
             return False
         self._file = file
         return True
@@ -59,8 +84,8 @@ class FileLock:
         if remove:
             with contextlib.suppress(OSError):
                 self._path.unlink()
-        os.close(self._file)
-        self._file = None
+        file, self._file = self._file, None
+        _let_go(file)
 
     def _is_current(self, file: int) -> bool:
         try:
@@ -68,6 +93,12 @@ class FileLock:
         except FileNotFoundError:
             return False
         return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
+
+
+def _let_go(file: int) -> None:
+    """Close a file nothing was written to; it is free even when the disk says otherwise."""
+    with contextlib.suppress(OSError):
+        os.close(file)
 
 
 @contextlib.contextmanager
