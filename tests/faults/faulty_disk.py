@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
-_FIELDS = struct.Struct("=qqqiiii2048s2048s")
+_FIELDS = struct.Struct("=qqqiiii2048s2048s64s1024s8320s")
 _PATIENCE_SECONDS = 60.0
-PRELOADED = "LD_PRELOAD"
 
 
 class Mode(enum.IntEnum):
@@ -37,11 +36,16 @@ class Mode(enum.IntEnum):
 
 
 class Fault(NamedTuple):
-    """`at` is the number of the operation, from 1; `error` an errno."""
+    """`at` is the number of the operation, from 1; `error` an errno.
+
+    `name` and `part` let only operations of that name count, and with that in their path.
+    """
 
     mode: Mode
     at: int = 0
     error: int = 0
+    name: str = ""
+    part: str = ""
 
 
 class Operation(NamedTuple):
@@ -55,11 +59,11 @@ class Operation(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """`status` is negative for a signal; `hits` says how often the disk failed."""
+    """`status` is negative for a signal; `hit` is the first operation that failed, if one did."""
 
     status: int
     said: str
-    hits: int
+    hit: Operation | None = None
 
 
 def compiler() -> str | None:
@@ -69,7 +73,7 @@ def compiler() -> str | None:
 def build(directory: Path) -> Path:
     """The library to be loaded before the program."""
     library = directory / "file_faults.so"
-    argv = [compiler() or "cc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", str(library)]
+    argv = [compiler() or "cc", "-shared", "-fPIC", "-O1", "-o", str(library)]
     subprocess.run([*argv, str(HERE / "file_faults.c"), "-ldl"], check=True, timeout=120)
     return library
 
@@ -84,9 +88,11 @@ class FaultyProgram:
         control.write_bytes(bytes(_FIELDS.size))
         with control.open("r+b") as file:
             self._control = mmap.mmap(file.fileno(), _FIELDS.size)
+        # What another program needs in its environment to have the same disk.
+        self.preloaded = {"LD_PRELOAD": str(library), "FILE_FAULTS": str(control)}
         self._program = subprocess.Popen(
             [sys.executable, str(HERE / "forked_program.py")],
-            env={**os.environ, PRELOADED: str(library), "FILE_FAULTS": str(control)},
+            env={**os.environ, **self.preloaded},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -109,22 +115,25 @@ class FaultyProgram:
         self, argv: Sequence[str], environment: Mapping[str, str]
     ) -> tuple[Ended, list[Operation]]:
         """Run without faults, and tell every operation."""
-        self._log.unlink(missing_ok=True)
         ended = self.run(argv, environment, Fault(Mode.NOTE))
-        rows = [line.split("\t") for line in self._log.read_text().splitlines()]
-        return ended, [Operation(int(n), *rest) for n, *rest in rows]
+        return ended, self.noted()
+
+    def noted(self) -> list[Operation]:
+        """The operations since the last fault was set, where that was NOTE."""
+        return [_operation(line) for line in self._log.read_text().splitlines()]
 
     def run(
         self, argv: Sequence[str], environment: Mapping[str, str], fault: Fault | None = None
     ) -> Ended:
-        mode, at, error = fault or (0, 0, 0)
-        root, log = os.fsencode(self._root), os.fsencode(self._log)
-        self._control[:] = _FIELDS.pack(0, at, 0, mode, error, 0, 0, root, log)
-        try:
-            return self._run(argv, environment)
-        finally:
-            # The test's own looks at files are none of the program's.
-            self._control[24:28] = bytes(4)
+        self.set(fault)
+        return self._run(argv, environment)
+
+    def set(self, fault: Fault | None) -> None:
+        """What shall happen in the programs that run from now on."""
+        mode, at, error, *only = fault or (0, 0, 0, "", "")
+        texts = [os.fsencode(text) for text in (self._root, self._log, *only)]
+        self._log.unlink(missing_ok=True)
+        self._control[:] = _FIELDS.pack(0, at, 0, mode, error, 0, 0, *texts, b"")
 
     def _run(self, argv: Sequence[str], environment: Mapping[str, str], **more: str) -> Ended:
         order = {
@@ -145,8 +154,14 @@ class FaultyProgram:
             if not waiting.select(_PATIENCE_SECONDS):
                 raise TimeoutError(f"dimora {argv[0]} does not end: {self._told.read_text()}")
         status = int(self._program.stdout.readline())
-        (hits,) = struct.unpack_from("=q", self._control, 16)
-        return Ended(status, self._told.read_text(errors="replace"), hits)
+        line = _FIELDS.unpack_from(self._control)[-1].partition(b"\0")[0].decode().rstrip("\n")
+        hit = _operation(line) if line else None
+        return Ended(status, self._told.read_text(errors="replace"), hit)
+
+
+def _operation(line: str) -> Operation:
+    number, name, kind, path, other = line.split("\t")
+    return Operation(int(number), name, kind, path, other)
 
 
 @contextlib.contextmanager

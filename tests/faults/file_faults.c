@@ -34,6 +34,9 @@ struct control {
     int32_t spare;
     char root[2048];
     char log[2048];
+    char only_name[64];   /* when set, only operations of this name count, */
+    char only_path[1024]; /* and with this in their path */
+    char hit[2 * PATH_MAX + 128]; /* the first that failed, as a line of the log */
 };
 
 /* What kind of operation it is: reads, changes, or changes that need room on the disk. */
@@ -83,15 +86,19 @@ static int is_below(const char *path)
            (path[length] == '/' || path[length] == 0);
 }
 
-static void note(int64_t number, const char *name, enum kind kind, const char *path,
-                 const char *other)
+static void note(const char *line, int length)
 {
-    char line[2 * PATH_MAX + 128];
-    int length = snprintf(line, sizeof line, "%lld\t%s\t%s\t%s\t%s\n", (long long)number, name,
-                          kinds[kind], path, other);
     int file = (int)syscall(SYS_openat, AT_FDCWD, control->log, O_WRONLY | O_APPEND | O_CREAT, 0600);
     syscall(SYS_write, file, line, (size_t)length);
     syscall(SYS_close, file);
+}
+
+static int is_meant(const char *name, const char *path, const char *other)
+{
+    const char *wanted = control->only_path;
+    if (control->only_name[0] && strcmp(control->only_name, name))
+        return 0;
+    return !wanted[0] || strstr(path, wanted) || strstr(other, wanted);
 }
 
 static void die(void)
@@ -109,8 +116,9 @@ enum answer { GO_ON, FAIL, HALF_AND_FAIL, HALF_AND_DIE };
 static enum answer decide(const char *name, enum kind kind, int directory, const char *path,
                           int directory2, const char *path2)
 {
-    char first[PATH_MAX], second[PATH_MAX] = "";
+    char first[PATH_MAX], second[PATH_MAX] = "", line[2 * PATH_MAX + 128];
     int64_t number;
+    int length;
     if (!control || control->mode == OFF)
         return GO_ON;
     resolve(directory, path, first);
@@ -118,25 +126,31 @@ static enum answer decide(const char *name, enum kind kind, int directory, const
         resolve(directory2, path2, second);
     if (!is_below(first) && !(path2 && is_below(second)))
         return GO_ON;
-    number = __atomic_add_fetch(&control->count, 1, __ATOMIC_SEQ_CST);
-    if (control->mode == NOTE)
-        note(number, name, kind, first, second);
-    if (control->mode == NOTE || number < control->at)
+    if (!is_meant(name, first, second))
         return GO_ON;
+    number = __atomic_add_fetch(&control->count, 1, __ATOMIC_SEQ_CST);
+    if (control->mode != NOTE && number < control->at)
+        return GO_ON;
+    length = snprintf(line, sizeof line, "%lld\t%s\t%s\t%s\t%s\n", (long long)number, name,
+                      kinds[kind], first, second);
+    if (control->mode == NOTE) {
+        note(line, length);
+        return GO_ON;
+    }
     if (control->mode == ONWARDS) {
         if (control->error != EIO && kind != TAKES)
             return GO_ON;
     } else if (number != control->at) {
         return GO_ON;
     }
+    int is_first = __atomic_add_fetch(&control->hits, 1, __ATOMIC_SEQ_CST) == 1;
+    if (is_first)
+        snprintf(control->hit, sizeof control->hit, "%s", line);
     if (control->mode == KILL)
         die();
     if (control->mode == TEAR)
         return HALF_AND_DIE;
-    if (__atomic_add_fetch(&control->hits, 1, __ATOMIC_SEQ_CST) == 1 && control->mode == ONWARDS &&
-        kind == TAKES)
-        return HALF_AND_FAIL;
-    return FAIL;
+    return is_first && control->mode == ONWARDS && kind == TAKES ? HALF_AND_FAIL : FAIL;
 }
 
 /* For everything but writes: 1 when the operation shall not be done. */

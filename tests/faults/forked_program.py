@@ -64,7 +64,7 @@ def _status_of(argv: list[str]) -> int:
         program(argv)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(bool(ended.code))
-    except BaseException:
+    except BaseException:  # noqa: BLE001 -- the border, as the interpreter is
         sys.excepthook(*sys.exc_info())
         return 1
     return 0

@@ -312,6 +312,8 @@ class Assembly:
         """The options we know. Raises InvalidModel."""
         try:
             return options_from(self.params(manifest, name))[0]
+        except InvalidModel:
+            raise
         except BadRequest as why:
             raise InvalidModel(f"the parameters of {name} are wrong: {why.message}") from None
 

@@ -194,7 +194,10 @@ class BundleImport:
     def _check(self, model: BundleModel) -> None:
         """Raises InvalidModel for files that are no model's, though their bytes are right."""
         for layer, problem in unsound_layers(self._store.blobs, model.manifest):
-            raise InvalidModel(f"{layer.kind} {layer.digest} of {model.name.display}: {problem}")
+            raise InvalidModel(
+                f"{layer.kind} {layer.digest} of {model.name.display}: {problem}",
+                hint="`dimora verify` tells more where the bundle was made",
+            )
 
     def _commit(self, contents: Contents) -> list[BundledModel]:
         store = self._store

@@ -21,6 +21,7 @@ from dimora.core.errors import BadRequest
 from dimora.storage.disk import (
     discard,
     disk_errors,
+    is_failure,
     is_temporary,
     make_private_directory,
     settle_directory,
@@ -126,12 +127,18 @@ class BlobStore:
             make_private_directory(self._directory)
 
     def read(self, digest: str, *, limit_bytes: int) -> bytes | None:
-        """A small blob's bytes; None when it is missing, larger than `limit_bytes` or altered."""
+        """A small blob's bytes; None when it is missing, larger than `limit_bytes` or altered.
+
+        Raises InternalError when the disk fails, which says nothing of the blob.
+        """
         try:
             with self.path(digest).open("rb") as file:
                 # As many bytes as are asked for are made room for, however few there are.
                 data = file.read(min(limit_bytes, os.fstat(file.fileno()).st_size) + 1)
-        except OSError:
+        except OSError as why:
+            if is_failure(why):
+                with disk_errors(_PLACE):
+                    raise
             return None
         intact = f"sha256:{hashlib.sha256(data).hexdigest()}" == digest
         return data if intact and len(data) <= limit_bytes else None

@@ -21,6 +21,11 @@ _UNKNOWN = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 _BROKEN = frozenset({errno.EIO, errno.ENXIO, errno.ENODEV, getattr(errno, "ESTALE", errno.EIO)})
 
 
+def is_failure(why: OSError) -> bool:
+    """Whether the disk itself fails, so that nothing can be said of what is on it."""
+    return why.errno in _BROKEN
+
+
 @contextlib.contextmanager
 def disk_errors(place: str) -> Iterator[None]:
     """Turns a full, forbidden or failing disk into StorageFull, ConfigurationError or
@@ -38,7 +43,7 @@ def disk_errors(place: str) -> Iterator[None]:
                 f"{place} cannot be written: {os.strerror(why.errno)}",
                 hint="check the owner and rights of that directory",
             ) from why
-        if why.errno in _BROKEN:
+        if is_failure(why):
             raise InternalError(
                 f"the disk of {place} failed: {why.strerror}",
                 code="disk_failed",

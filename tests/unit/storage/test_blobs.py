@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dimora.core.errors import BadRequest
+from dimora.core.errors import BadRequest, InternalError
 from dimora.storage.blobs import BlobStore, hash_file, is_digest
 
 
@@ -111,7 +112,7 @@ def test_a_sweep_takes_old_blobs_nobody_needs_and_broken_writes(tmp_path: Path) 
     needed, old, young = store.put(b"needed"), store.put(b"old"), store.put(b"young")
     broken = store.directory / "tmp-1-abc"
     broken.write_bytes(b"half")
-    partial = store.partial_path(old)
+    partial = store.partial_path(digest_of(b"on its way"))
     partial.write_bytes(b"half")
     stranger = store.directory / "notes.txt"
     stranger.write_text("mine")
@@ -139,6 +140,62 @@ def test_a_sweep_takes_what_a_killed_export_left_of_a_folder_but_none_in_use(tmp
     assert store.unneeded(set())[left.name] >= 4
     assert store.sweep(set()) == 1
     assert sorted(path.name for path in store.directory.iterdir()) == sorted(["mine", used.name])
+
+
+def test_a_sweep_takes_what_no_download_can_go_on_with(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    here, on_its_way = store.put(b"here"), digest_of(b"on its way")
+    record = f"{store.partial_path(on_its_way).name}-parts"
+    useful = [store.partial_path(on_its_way), store.directory / record]
+    useless = [store.partial_path(here), store.lock_path(here), store.lock_path(digest_of(b"x"))]
+    for path in (*useful, *useless):
+        path.write_bytes(b"half")
+        age(path, 7200)
+    assert store.sweep({here}) == len(useless)
+    assert {p.name for p in store.directory.iterdir()} == {
+        store.path(here).name,
+        *(path.name for path in useful),
+    }
+
+
+def test_small_bytes_that_were_damaged_are_stored_again(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    digest = store.put(b"right")
+    store.path(digest).write_bytes(b"wrong")
+    assert store.put(b"right") == digest
+    assert store.read(digest, limit_bytes=100) == b"right"
+
+
+def test_a_file_the_disk_could_not_settle_is_not_kept_for_another_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = BlobStore(tmp_path)
+    store.prepare()
+    digest = digest_of(b"whole")
+    partial = store.partial_path(digest)
+    partial.write_bytes(b"whole")
+
+    def fail(file: int) -> None:
+        raise OSError(errno.EIO, "failed")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(InternalError, match="the disk of the model store failed"):
+        store.adopt(partial, digest)
+    assert list(store.directory.iterdir()) == []
+
+
+def test_a_failing_disk_says_nothing_of_a_blob(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = BlobStore(tmp_path)
+    digest = store.put(b"right")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "failed")
+
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(InternalError, match="the disk of the model store failed"):
+        store.read(digest, limit_bytes=100)
 
 
 def test_a_sweep_without_a_store_is_no_error(tmp_path: Path) -> None:

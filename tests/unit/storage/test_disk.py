@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from dimora.core.errors import ConfigurationError, StorageFull
-from dimora.storage.disk import disk_errors, make_private_directory, require_room, write_whole
+from dimora.storage.disk import (
+    disk_errors,
+    make_private_directory,
+    require_room,
+    settle_directory,
+    sweep_temporaries,
+    temporary_for,
+    write_whole,
+)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
@@ -58,3 +66,32 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_new_directory_is_settled_in_the_one_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled = []
+    monkeypatch.setattr("dimora.storage.disk.settle_directory", settled.append)
+    make_private_directory(tmp_path / "a" / "b")
+    assert settled == [tmp_path, tmp_path / "a"]
+
+
+def test_a_system_that_cannot_settle_directories_need_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: int) -> None:
+        raise OSError(errno.EINVAL, "no")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    settle_directory(tmp_path)
+
+
+def test_old_unfinished_files_are_swept_and_nothing_else(tmp_path: Path) -> None:
+    unfinished, other = temporary_for(tmp_path / "file"), tmp_path / ".hidden"
+    for path in (unfinished, other):
+        path.write_bytes(b"half")
+    assert sweep_temporaries(tmp_path, grace_seconds=3600) == 0
+    assert sweep_temporaries(tmp_path, grace_seconds=0) == 1
+    assert list(tmp_path.iterdir()) == [other]
+    assert sweep_temporaries(tmp_path / "none", grace_seconds=0) == 0

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from dimora.core.errors import Conflict
+from dimora.core.errors import ConfigurationError, Conflict
 from dimora.storage.locks import FileLock, held
 
 
@@ -75,3 +77,22 @@ def test_a_program_that_inherits_the_lock_holds_it_as_long_as_it_lives(tmp_path:
     program.wait()
     assert other.try_acquire()
     other.release()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other words there")
+def test_a_lock_that_cannot_be_taken_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    number = errno.EIO
+
+    def fail(file: int, how: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(OSError, match="put"):
+        FileLock(tmp_path / "lock").try_acquire()
+    number = errno.ENOLCK
+    with pytest.raises(ConfigurationError, match="cannot be locked"):
+        FileLock(tmp_path / "lock").try_acquire()
