@@ -22,7 +22,8 @@ from typing import NamedTuple
 
 HERE = Path(__file__).parent
 _FIELDS = struct.Struct("=qqqiiii2048s2048s64s1024s8320s")
-_PATIENCE_SECONDS = 60.0
+# Less than a program waits for a lock.
+_PATIENCE_SECONDS = 25.0
 
 
 class Mode(enum.IntEnum):

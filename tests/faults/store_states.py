@@ -62,6 +62,11 @@ class Place:
 
         return asyncio.run(look())
 
+    def unfinished(self) -> list[str]:
+        """What a program writes before it has its name, but for downloads that can be resumed."""
+        found = [*self.root.rglob(".*.dimora-part"), *self.models.glob("blobs/tmp-*")]
+        return [str(path.relative_to(self.root)) for path in found]
+
     def orphans(self) -> list[str]:
         """Files no model needs, and what was begun and not ended, wherever it is."""
         needed = {digest.replace(":", "-") for digest in self.store().manifests.references()}

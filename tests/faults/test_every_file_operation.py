@@ -225,6 +225,17 @@ class Play:
                 found += [Fault(Mode.TEAR, each.number)]
         return found
 
+    def faults_of_names(self) -> list[Fault]:
+        """A kill at everything that changes a manifest."""
+        found = []
+        named = [each for each in self.operations if self.manifests in each.path + each.other]
+        for number, each in enumerate(named, 1):
+            if each.kind != "looks":
+                found += [Fault(Mode.KILL, number, part=self.manifests)]
+            if each.name == "write":
+                found += [Fault(Mode.TEAR, number, part=self.manifests)]
+        return found
+
     def suffer(self, fault: Fault) -> None:
         ended = self.run(fault)
         what = f"{fault}: {ended}"
@@ -236,6 +247,8 @@ class Play:
             assert ended.status == -signal.SIGKILL, what
         elif fault.error == errno.EIO and self.is_needed(ended.hit):
             assert ended.status == 1, f"a fault was passed over: {what}"
+        if fault.mode == Mode.ONCE and ended.hit is not None and ended.hit.name != "unlink":
+            assert self.place.unfinished() == [], what
         self.retry(what)
 
     def run(self, fault: Fault) -> Ended:
@@ -313,7 +326,7 @@ def test_what_fails_on_the_way_leaves_the_old_or_the_new(play: Play) -> None:
     # Before that a pull looks for every name of the catalogue, one like the other.
     begun = min(each.number for each in play.operations if each.path.startswith(play.blobs))
     looks = [fault for fault in looks if LONG or fault.at >= begun]
-    for fault in [*some(changes, SOME), *some(looks, SOME_LOOKS)]:
+    for fault in [*play.faults_of_names(), *some(changes, SOME), *some(looks, SOME_LOOKS)]:
         play.suffer(fault)
 
 
