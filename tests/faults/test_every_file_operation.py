@@ -106,6 +106,8 @@ class Stage:
             "FROM ./new.gguf\nADAPTER ./adapter.gguf\nFILE ./notes.txt\n"
             'PARAMETER num_ctx 64\nTEMPLATE "{{ .Prompt }}"\nSYSTEM Be kind.\nLICENSE Free.\n'
         )
+        tiny_gguf(self.directory / "precise.gguf", precise=True, file_type=1)
+        (self.directory / "Precise").write_text("FROM ./precise.gguf\nSYSTEM Be kind.\n")
         (self.directory / "Derived").write_text("FROM old\nSYSTEM Be brief.\nMESSAGE user Hi\n")
         self._make_bundle("new.bundle", "first", "second")
         self._make_bundle("other.bundle", "mine", "second")
@@ -149,6 +151,11 @@ def create_over(stage: Stage) -> list[str]:
     return ["create", "mine", "-f", str(stage.directory / "Derived")]
 
 
+def quantize(stage: Stage) -> list[str]:
+    """Here another process writes as well."""
+    return ["create", "mine", "-f", str(stage.directory / "Precise"), "-q", "Q8_0"]
+
+
 def bundle(stage: Stage) -> list[str]:
     trusted = ["--trust", stage.fingerprint_of("new.bundle"), "--remember"]
     return ["bundle", "import", str(stage.directory / "new.bundle"), *trusted]
@@ -160,6 +167,8 @@ def bundle_over(stage: Stage) -> list[str]:
 
 
 STORIES = [pull, pull_over, create, create_over, bundle, bundle_over]
+# Takes a second each time.
+STORIES += [quantize] if LONG else []
 
 
 @pytest.fixture(scope="session")
