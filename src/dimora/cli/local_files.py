@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from dimora.core.errors import BadRequest
+from dimora.models.checkpoints import require_weights
 from dimora.models.gguf import Header
 from dimora.models.names import is_file_name, is_relative_path, parse_name, without_scheme
 from dimora.models.peft_adapters import require_fit
@@ -81,16 +82,23 @@ def check_files(modelfile: Modelfile, found: LocalFiles) -> None:
     base: Header | None = None
     if found.files:
         with _blaming(modelfile, modelfile.sources[0]):
-            weights = sort_files(found.files).weights
-            base = weights.header if weights is not None else None
+            base = _header_of(found.files)
     if found.draft_files:
         with _blaming(modelfile, modelfile.draft):
-            sort_files(found.draft_files)
+            _header_of(found.draft_files)
     for (word, _), (files, _) in zip(modelfile.adapters, found.adapters, strict=True):
         with _blaming(modelfile, word):
             adapter = sort_adapter(files)
             if adapter is not None and base is not None:
                 require_fit(adapter.header, base)
+
+
+def _header_of(files: Files) -> Header | None:
+    """Of the GGUF among a model's files, once all of them are what they should be."""
+    kinds = sort_files(files)
+    if kinds.kind == "safetensors":
+        require_weights(files)
+    return kinds.weights.header if kinds.weights is not None else None
 
 
 @contextlib.contextmanager

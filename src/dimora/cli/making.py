@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
@@ -13,7 +12,6 @@ import msgspec
 from dimora.cli.asking import door_here, settings_here, show_progress
 from dimora.cli.door import Door
 from dimora.cli.local_files import Files, LocalFiles, check_files, find_files
-from dimora.core.errors import InvalidModel
 from dimora.core.settings import Settings
 from dimora.core.types import Done, Event
 from dimora.models.names import require_name
@@ -63,22 +61,16 @@ def _require_convertible(files: Files, settings: Settings, door: Door) -> None:
 
     Raises InvalidModel naming the architecture, NotFound where the toolchain is missing.
     """
-    config = files.get("config.json")
-    if config is None or not any(name.endswith(".safetensors") for name in files):
+    if "config.json" not in files or not any(name.endswith(".safetensors") for name in files):
         return
-    from dimora.models.checkpoints import known_architectures, require_architecture
+    from dimora.models.checkpoints import known_architectures, read_config, require_architecture
     from dimora.models.toolchain import find_toolchain, require_toolchain
 
     toolchain = find_toolchain(settings.toolchain_path)
-    if toolchain is None:
-        if not door.is_remote:
-            require_toolchain(settings.toolchain_path, "converting safetensors")
-        return
-    try:
-        said = msgspec.json.decode(config.read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.DecodeError):
-        raise InvalidModel("config.json is not a JSON object") from None
-    require_architecture(said, known_architectures(toolchain.converters))
+    if toolchain is not None:
+        require_architecture(read_config(files), known_architectures(toolchain.converters))
+    elif not door.is_remote:
+        require_toolchain(settings.toolchain_path, "converting safetensors")
 
 
 class _Making:

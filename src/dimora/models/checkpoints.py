@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -18,9 +18,6 @@ from dimora.core.json_text import BAD_JSON
 from dimora.models.file_kinds import require_harmless
 from dimora.models.names import is_relative_path
 from dimora.models.safetensors_file import read_header
-
-if TYPE_CHECKING:
-    from dimora.models.store import ModelStore
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
@@ -34,13 +31,12 @@ _KEPT = frozenset(
 )
 
 
-def read_json(store: ModelStore, files: Mapping[str, str], name: str, limit_bytes: int) -> Any:
+def read_json(paths: Mapping[str, Path], name: str, limit_bytes: int) -> Any:
     """A JSON object among the files. Raises InvalidModel when it is missing, too large or none."""
-    if name not in files:
+    if name not in paths:
         raise InvalidModel(f"the folder has no {name}")
-    path = store.blobs.path(files[name])
     try:
-        with path.open("rb") as file:
+        with paths[name].open("rb") as file:
             data = file.read(limit_bytes + 1)
     except FileNotFoundError:
         raise InvalidModel(f"{name} is not in the store", hint="send it again") from None
@@ -52,9 +48,9 @@ def read_json(store: ModelStore, files: Mapping[str, str], name: str, limit_byte
         raise InvalidModel(f"{name} is not a JSON object") from None
 
 
-def read_config(store: ModelStore, files: Mapping[str, str]) -> dict[str, Any]:
+def read_config(paths: Mapping[str, Path]) -> dict[str, Any]:
     """The folder's config.json. Raises InvalidModel."""
-    config: dict[str, Any] = read_json(store, files, CONFIG, _CONFIG_LIMIT_BYTES)
+    config: dict[str, Any] = read_json(paths, CONFIG, _CONFIG_LIMIT_BYTES)
     return config
 
 
@@ -100,7 +96,7 @@ def known_architectures(converters: Path) -> frozenset[str]:
     return frozenset()
 
 
-def require_weights(store: ModelStore, files: Mapping[str, str]) -> int:
+def require_weights(paths: Mapping[str, Path]) -> int:
     """Bytes of the weights, once every file was looked at. Blocks.
 
     Raises InvalidModel for pickles and other things that could run code, damaged shards, shards
@@ -108,8 +104,7 @@ def require_weights(store: ModelStore, files: Mapping[str, str]) -> int:
     """
     shards: dict[str, set[str]] = {}
     total = 0
-    for name, digest in files.items():
-        path = store.blobs.path(digest)
+    for name, path in paths.items():
         require_harmless(path, name)
         if name.endswith(".safetensors"):
             header = read_header(path)
@@ -117,8 +112,8 @@ def require_weights(store: ModelStore, files: Mapping[str, str]) -> int:
             total += header.file_bytes
     if not any(name.startswith("model") for name in shards):
         raise InvalidModel("the folder has no weights", hint="they are in model*.safetensors")
-    if INDEX in files:
-        _check_index(read_json(store, files, INDEX, _INDEX_LIMIT_BYTES), shards)
+    if INDEX in paths:
+        _check_index(read_json(paths, INDEX, _INDEX_LIMIT_BYTES), shards)
     return total
 
 
@@ -136,16 +131,16 @@ def _check_index(index: dict[str, Any], shards: Mapping[str, set[str]]) -> None:
             raise InvalidModel(f"{tensor[:80]!r} is not in {shard!r}, where the index sees it")
 
 
-def link_files(store: ModelStore, files: Mapping[str, str], folder: Path) -> None:
+def link_files(paths: Mapping[str, Path], folder: Path) -> None:
     """Make the folder a converter reads, of links to blobs; nothing is copied.
 
     Raises BadRequest for a name that leads out of it.
     """
-    for name, digest in files.items():
+    for name, path in paths.items():
         if not is_relative_path(name):
             raise BadRequest(f"{name[:80]!r} is no name of a file in a folder", param="files")
         if PurePosixPath(name).suffix.lower() not in _KEPT:
             continue
         place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(store.blobs.path(digest).absolute())
+        place.symlink_to(path.absolute())

@@ -40,7 +40,8 @@ class Plan:
         """
         try:
             toolchain = require_toolchain(self._store.toolchain_path, "converting safetensors")
-            config = checkpoints.read_config(self._store, files)
+            paths = {name: self._store.blobs.path(digest) for name, digest in files.items()}
+            config = checkpoints.read_config(paths)
             known = checkpoints.known_architectures(toolchain.converters)
             checkpoints.require_architecture(config, known)
             require_libraries()

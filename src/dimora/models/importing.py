@@ -54,17 +54,18 @@ async def convert_folder(
     damaged or holds pickles, NotFound when toolchain or libraries are missing, StorageFull.
     """
     toolchain = require_toolchain(store.toolchain_path, "converting safetensors")
-    config = await asyncio.to_thread(checkpoints.read_config, store, files)
+    paths = {name: store.blobs.path(digest) for name, digest in files.items()}
+    config = await asyncio.to_thread(checkpoints.read_config, paths)
     known = await asyncio.to_thread(checkpoints.known_architectures, toolchain.converters)
     checkpoints.require_architecture(config, known)
     require_libraries()
-    weights_bytes = await asyncio.to_thread(checkpoints.require_weights, store, files)
+    weights_bytes = await asyncio.to_thread(checkpoints.require_weights, paths)
     require_room(_directory(store), weights_bytes, _PLACE)
     with tempfile.TemporaryDirectory(prefix="dimora-convert-") as scratch:
         # The converter calls a model that has no name by that of its folder.
         folder = Path(scratch) / "model"
         folder.mkdir()
-        checkpoints.link_files(store, files, folder)
+        checkpoints.link_files(paths, folder)
         conversion = _Conversion(store, toolchain, Path(scratch), _STATUS, weights_bytes)
         words = ["convert_hf_to_gguf.py", str(folder), "--outtype", "auto"]
         async with contextlib.aclosing(conversion.run(words)) as steps:
@@ -91,7 +92,8 @@ async def convert_adapter(
             return
     toolchain = require_toolchain(store.toolchain_path, "converting an adapter")
     own = _flattened(files)
-    said = checkpoints.read_json(store, own, peft_adapters.CONFIG, _ADAPTER_LIMIT_BYTES)
+    paths = {name: store.blobs.path(digest) for name, digest in own.items()}
+    said = checkpoints.read_json(paths, peft_adapters.CONFIG, _ADAPTER_LIMIT_BYTES)
     adapter_config = peft_adapters.plain_config(said)
     model_config = base_config(base)
     require_libraries()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,7 @@ def test_what_is_not_there_is_told_with_its_line(tmp_path: Path, text: str, mess
         ("FROM base\nADAPTER ./m.gguf", "(line 2): 'm.gguf' is a model and no adapter"),
         ("ADAPTER ./other.gguf 0.5\nFROM ./m.gguf", "(line 1): the adapter is for 'qwen2' models"),
         ("FROM base\n\nDRAFT ./notes.txt", "(line 3): unknown type"),
+        ("FROM ./shards", "(line 1): 'model-2.safetensors' is missing"),
         ("FROM ./st", "(line 1): safetensors: the header is longer than the file"),
     ],
 )
@@ -151,6 +153,13 @@ def test_what_a_file_is_is_looked_at_before_any_is_taken(
 ) -> None:
     put(tmp_path, "notes.txt", "st/config.json", "two/README.md")
     (tmp_path / "st" / "model.safetensors").write_bytes(bytes([9] * 6) + bytes(20))
+    put(tmp_path, "shards/README.md")
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    weights = len(header).to_bytes(8, "little") + header + bytes(4)
+    (tmp_path / "shards" / "model-1.safetensors").write_bytes(weights)
+    places = {"a": "model-1.safetensors", "b": "model-2.safetensors"}
+    index = tmp_path / "shards" / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": places}))
     for name in ("m", "two/a", "two/b"):
         tiny_gguf(tmp_path / f"{name}.gguf")
     tiny_gguf(tmp_path / "part.gguf", numbers={"split.count": 3})

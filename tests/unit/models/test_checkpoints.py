@@ -30,6 +30,10 @@ def store(tmp_path: Path) -> ModelStore:
     return ModelStore(tmp_path / "home" / "models", cache_path=tmp_path / "home" / "cache")
 
 
+def paths_of(store: ModelStore, files: dict[str, str]) -> dict[str, Path]:
+    return {name: store.blobs.path(digest) for name, digest in files.items()}
+
+
 @pytest.fixture
 def put(store: ModelStore) -> Put:
     """Files by name, as digests of blobs."""
@@ -79,9 +83,9 @@ def test_a_config_without_an_architecture_is_refused(config):
 )
 def test_a_config_that_is_none_is_refused(store, put, data):
     with pytest.raises(InvalidModel, match=r"config\.json"):
-        checkpoints.read_config(store, put(config__json=data))
+        checkpoints.read_config(paths_of(store, put(config__json=data)))
     with pytest.raises(InvalidModel, match=r"no config\.json"):
-        checkpoints.read_config(store, {})
+        checkpoints.read_config(paths_of(store, {}))
 
 
 def test_the_converters_list_is_read_without_running_it(tmp_path: Path):
@@ -102,7 +106,7 @@ def test_weights_are_counted_when_all_of_them_are_there(store, put):
         "model-1.safetensors": store.blobs.put(WEIGHTS),
         checkpoints.INDEX: store.blobs.put(index.encode()),
     }
-    assert checkpoints.require_weights(store, files) == len(WEIGHTS)
+    assert checkpoints.require_weights(paths_of(store, files)) == len(WEIGHTS)
 
 
 @pytest.mark.parametrize(
@@ -119,23 +123,24 @@ def test_an_index_that_sees_what_is_not_there_is_refused(store, places, words):
     index = store.blobs.put(json.dumps({"weight_map": places}).encode())
     files = {"model-1.safetensors": store.blobs.put(WEIGHTS), checkpoints.INDEX: index}
     with pytest.raises(InvalidModel, match=words):
-        checkpoints.require_weights(store, files)
+        checkpoints.require_weights(paths_of(store, files))
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "notes.txt", "x.safetensors"])
 def test_pickles_are_refused_under_any_name(store, name):
     pickled = store.blobs.put(pickle.dumps({"weights": [1.0] * 100}))
     with pytest.raises(InvalidModel, match="pickle"):
-        checkpoints.require_weights(
-            store, {"model.safetensors": store.blobs.put(WEIGHTS), name: pickled}
-        )
+        files = {"model.safetensors": store.blobs.put(WEIGHTS), name: pickled}
+        checkpoints.require_weights(paths_of(store, files))
 
 
 def test_damaged_and_missing_weights_are_refused(store):
     with pytest.raises(InvalidModel):
-        checkpoints.require_weights(store, {"model.safetensors": store.blobs.put(WEIGHTS[:-1])})
+        checkpoints.require_weights(
+            paths_of(store, {"model.safetensors": store.blobs.put(WEIGHTS[:-1])})
+        )
     with pytest.raises(InvalidModel, match="no weights"):
-        checkpoints.require_weights(store, {"config.json": store.blobs.put(LLAMA)})
+        checkpoints.require_weights(paths_of(store, {"config.json": store.blobs.put(LLAMA)}))
 
 
 def test_code_is_not_handed_to_the_converter_and_names_stay_inside(store, put, tmp_path):
@@ -143,13 +148,13 @@ def test_code_is_not_handed_to_the_converter_and_names_stay_inside(store, put, t
     files["1_Pooling/config.json"] = store.blobs.put(b"{}")
     folder = tmp_path / "folder"
     folder.mkdir()
-    checkpoints.link_files(store, files, folder)
+    checkpoints.link_files(paths_of(store, files), folder)
     found = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
     assert found == ["1_Pooling/config.json", "config.json"]
     assert (folder / "config.json").read_bytes() == LLAMA
     for name in ("../config.json", "/config.json", "a\\b.json", "a/../../b.json"):
         with pytest.raises(BadRequest):
-            checkpoints.link_files(store, {name: files["config.json"]}, folder)
+            checkpoints.link_files(paths_of(store, {name: files["config.json"]}), folder)
 
 
 async def test_an_unsupported_architecture_fails_at_once_before_anything_is_looked_at(store, put):
