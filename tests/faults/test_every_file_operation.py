@@ -70,6 +70,9 @@ class Stage:
             registry.add_model(self.weights, tag=tag, **more)
         self._make_store()
         self._make_sources()
+        self.large = self.directory / "large.gguf"
+        self.large.write_bytes(self.weights.read_bytes() + bytes(4 << 20))
+        self.made = self.large.stat().st_mtime_ns
 
     def environment(self, **more: str) -> dict[str, str]:
         place = self.place
@@ -78,6 +81,8 @@ class Stage:
         )
 
     def reset(self) -> None:
+        # What is linked with the store loses the right to be written.
+        self.large.chmod(0o644)
         shutil.rmtree(self.place.root, ignore_errors=True)
         shutil.copytree(self.before, self.place.root)
 
@@ -151,6 +156,12 @@ def create_over(stage: Stage) -> list[str]:
     return ["create", "mine", "-f", str(stage.directory / "Derived")]
 
 
+def create_linked(stage: Stage) -> list[str]:
+    """Where the disk cannot share blocks, the file itself becomes the blob."""
+    (stage.directory / "Large").write_text("FROM ./large.gguf\n")
+    return ["create", "mine", "-f", str(stage.directory / "Large")]
+
+
 def quantize(stage: Stage) -> list[str]:
     """Here another process writes as well."""
     return ["create", "mine", "-f", str(stage.directory / "Precise"), "-q", "Q8_0"]
@@ -167,8 +178,8 @@ def bundle_over(stage: Stage) -> list[str]:
 
 
 STORIES = [pull, pull_over, create, create_over, bundle, bundle_over]
-# Takes a second each time.
-STORIES += [quantize] if LONG else []
+# The last takes a second each time.
+STORIES += [create_linked, quantize] if LONG else []
 
 
 @pytest.fixture(scope="session")
@@ -281,6 +292,8 @@ class Play:
         elif ended.status > 0:
             judge_words(ended, self.stage, what)
         assert self.place.faults() == [], what
+        state = self.stage.large.stat()
+        assert (state.st_mtime_ns, state.st_nlink <= 2) == (self.stage.made, True), what
 
     def retry(self, what: str) -> None:
         """The same again, on a disk that works. What was found for a tree holds for all like it."""

@@ -27,6 +27,7 @@ from dimora.models.bundles import (
 from dimora.models.names import require_name
 from dimora.storage.blobs import CHUNK_BYTES
 from dimora.storage.disk import (
+    discard,
     disk_errors,
     require_room,
     settle_directory,
@@ -69,7 +70,7 @@ def export_bundle(
             temporary.replace(path)
             settle_directory(path.parent)
         finally:
-            temporary.unlink(missing_ok=True)
+            discard(temporary)
     yield Progress(status="success")
 
 

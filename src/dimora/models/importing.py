@@ -29,7 +29,7 @@ from dimora.models.safetensors_file import read_header as read_safetensors
 from dimora.models.taking import Taken
 from dimora.models.toolchain import Toolchain, require_toolchain
 from dimora.storage.blobs import hash_file
-from dimora.storage.disk import disk_errors, require_room
+from dimora.storage.disk import discard, disk_errors, require_room
 
 if TYPE_CHECKING:
     from dimora.models.store import ModelStore
@@ -158,7 +158,7 @@ class _Conversion:
                     raise self._failure(program)
                 taken = await asyncio.to_thread(self._adopt)
         finally:
-            self._made.unlink(missing_ok=True)
+            discard(self._made)
         yield self._told(self._size_bytes)
         yield taken
 

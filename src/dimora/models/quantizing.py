@@ -23,7 +23,7 @@ from dimora.models.taking import Taken
 from dimora.models.tensor_choice import KINDS
 from dimora.models.toolchain import HINT, find_toolchain
 from dimora.storage.blobs import hash_file
-from dimora.storage.disk import disk_errors, require_room
+from dimora.storage.disk import discard, disk_errors, require_room
 
 if TYPE_CHECKING:
     from dimora.models.store import ModelStore
@@ -74,7 +74,7 @@ async def quantize(
                     yield _told(status, digest, completed, size_bytes)
             taken = await asyncio.to_thread(_adopt, store, made, wanted)
         finally:
-            made.unlink(missing_ok=True)
+            discard(made)
     yield _told(status, digest, size_bytes, size_bytes)
     yield taken
 

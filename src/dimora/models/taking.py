@@ -24,7 +24,7 @@ import msgspec
 from dimora.core.errors import BadRequest, Cancelled, NotFound
 from dimora.core.types import Progress
 from dimora.storage.blobs import CHUNK_BYTES, BlobStore, BlobWriter, hash_file
-from dimora.storage.disk import disk_errors, require_room
+from dimora.storage.disk import discard, disk_errors, require_room
 from dimora.tasks.base import StoredBlob
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def take(
         finally:
             if not kept and before is not None:
                 _give_back(taken, before)
-            taken.unlink(missing_ok=True)
+            discard(taken)
     return Taken(digest=digest, size_bytes=after.st_size, linked=linked)
 
 
@@ -118,7 +118,7 @@ def _link(path: Path, taken: Path, state: os.stat_result) -> bool:
         os.link(path, taken)
         path.chmod(stat.S_IMODE(state.st_mode) & ~0o222)
     except OSError:
-        taken.unlink(missing_ok=True)
+        discard(taken)
         return False
     return True
 
