@@ -108,6 +108,7 @@ class FaultyProgram:
     def learn(self, argv: Sequence[str], environment: Mapping[str, str]) -> Ended:
         """Run once without faults; what was imported need not be from now on."""
         learned = self._directory / "learned"
+        self.set(None)
         ended = self._run(argv, environment, learned=str(learned))
         self._modules = learned.read_text().split()
         return ended

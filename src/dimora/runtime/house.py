@@ -142,7 +142,7 @@ class House:
             stream = task.run(request, rooms)
             try:
                 # Rooms say what failed in their own words; this is for what they did not foresee.
-                with disk_errors("the home"):
+                with disk_errors("the home or the model store"):
                     async for event in stream:
                         visit.note(event)
                         yield event
