@@ -210,8 +210,10 @@ class BlobFetch:
             yield self._progress(self._completed())
         finally:
             await _end(workers)
-            with contextlib.suppress(OSError):
-                self._note()
+            # What is complete gets its name next, and is not resumed.
+            if self._completed() < self._wanted.size_bytes:
+                with contextlib.suppress(OSError):
+                    self._note()
 
     async def _work(self, waiting: list[_Part]) -> None:
         while waiting:
