@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from dimora.models.toolchain import Toolchain
+    from dimora.models.toolchain.installed import Toolchain
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache"
 CHAT_MODEL = "smollm2:135m"
@@ -105,7 +105,7 @@ def _made(name: str, make: Callable[[Path], object]) -> Path:
 @pytest.fixture(scope="session")
 def toolchain() -> Toolchain:
     """llama.cpp's programs and converters, built once as a person builds them."""
-    from dimora.models.toolchain import require_toolchain
+    from dimora.models.toolchain.installed import require_toolchain
 
     if not (shutil.which("cmake") and shutil.which("c++")):
         pytest.skip("cmake and a C++ compiler are needed; `tests/install-tools` gets them")

@@ -21,8 +21,8 @@ import pytest
 
 from dimora.core.errors import NotFound
 from dimora.core.written import Credential
-from dimora.models.access import SourceAccess
-from dimora.models.network import Refused
+from dimora.models.remote.access import SourceAccess
+from dimora.models.remote.network import Refused
 from dimora.models.store import ModelStore
 from tests.conftest import Server, run_dimora, serving
 from tests.unit.models.making import tiny_gguf

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from urllib.parse import unquote
 
 from dimora.core.written import Credential
-from dimora.models.access import SourceAccess
+from dimora.models.remote.access import SourceAccess
 from tests.faults.site import Asked, Reply, Site
 
 COMMIT = "a1" * 20

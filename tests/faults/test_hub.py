@@ -17,8 +17,8 @@ from dimora.core.errors import (
     UnsupportedFeature,
 )
 from dimora.core.settings import Settings
-from dimora.models.access import SourceAccess, access_of
-from dimora.models.network import Refused
+from dimora.models.remote.access import SourceAccess, access_of
+from dimora.models.remote.network import Refused
 from dimora.models.store import ModelStore
 from tests.faults.hub_mirror import COMMIT, TOKEN, Mirror, Repository
 from tests.faults.site import Reply, site

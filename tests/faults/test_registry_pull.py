@@ -28,10 +28,10 @@ from dimora.core.errors import (
 )
 from dimora.core.types import Progress
 from dimora.core.written import Credential
-from dimora.models import fetching
-from dimora.models.access import SourceAccess
-from dimora.models.fetching import BlobFetch, FileWanted
-from dimora.models.network import Interrupted, Network, Refused
+from dimora.models.remote import fetching
+from dimora.models.remote.access import SourceAccess
+from dimora.models.remote.fetching import BlobFetch, FileWanted
+from dimora.models.remote.network import Interrupted, Network, Refused
 from dimora.models.store import ModelStore
 from dimora.models.taking import Taken
 from tests.conftest import environment, run_dimora
@@ -68,7 +68,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "_LEAST_PART_BYTES", 400_000)
     monkeypatch.setattr(fetching, "_NOTE_BYTES", 200_000)
     monkeypatch.setattr(fetching, "_TRIES", 3)
-    monkeypatch.setattr("dimora.models.registry._PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("dimora.models.remote.registry._PAUSE_SECONDS", 0.01)
     pause = BlobFetch.__init__.__kwdefaults__
     monkeypatch.setitem(pause, "pause_seconds", 0.01)
 

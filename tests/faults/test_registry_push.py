@@ -13,9 +13,9 @@ import pytest
 from dimora.core.errors import BadRequest, Forbidden, InvalidModel, NotFound, SourceFailed
 from dimora.core.types import Progress
 from dimora.core.written import Credential
-from dimora.models import registry as registry_file
-from dimora.models.access import SourceAccess
-from dimora.models.network import Interrupted, Refused
+from dimora.models.remote import registry as registry_file
+from dimora.models.remote.access import SourceAccess
+from dimora.models.remote.network import Interrupted, Refused
 from dimora.models.store import ModelStore
 from tests.faults.registry_site import RegistrySite
 from tests.faults.site import Asked, Reply, Site, site

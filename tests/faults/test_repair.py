@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from dimora.core.types import Progress
-from dimora.models.access import SourceAccess
 from dimora.models.catalogue import Catalogue
+from dimora.models.remote.access import SourceAccess
 from dimora.models.store import ModelStore
 from dimora.tasks.keeping import Fault, StoreTold
 from dimora.tasks.recipe import Recipe

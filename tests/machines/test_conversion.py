@@ -12,7 +12,7 @@ import pytest
 from dimora.core.errors import InvalidModel
 from dimora.models.store import ModelStore
 from dimora.models.taking import take
-from dimora.models.toolchain import Toolchain
+from dimora.models.toolchain.installed import Toolchain
 from dimora.prompts.prompt import Prompt
 from dimora.tasks.options import Sampling
 from dimora.tasks.recipe import AdapterPart, Recipe

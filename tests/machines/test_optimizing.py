@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dimora.models.scoring import read_scoring_text
+from dimora.models.converting.scoring import read_scoring_text
 from dimora.models.store import ModelStore
 from tests.conftest import copy_home, environment, run_dimora
 from tests.machines.shapes import Shape, make_model

@@ -14,10 +14,10 @@ import pytest
 
 from dimora.models.store import ModelStore
 from dimora.models.taking import Taken, take
-from dimora.models.toolchain import Toolchain, read_pin
-from dimora.models.toolchain_trial import failing_formats
+from dimora.models.toolchain.installed import Toolchain, read_pin
+from dimora.models.toolchain.trial import failing_formats
 from tests.conftest import copy_home, run_dimora, serving
-from tests.unit.models.test_quantizing import model_file
+from tests.unit.models.converting.test_quantizing import model_file
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def store(tmp_path: Path, toolchain: Toolchain) -> ModelStore:
 
 def quantized(store: ModelStore, file: Path, kind: str) -> Path:
     async def run() -> Taken:
-        from dimora.models.quantizing import quantize
+        from dimora.models.converting.quantizing import quantize
 
         source = take(file, store.blobs)
         *_, taken = [s async for s in quantize(store, source.digest, source.size_bytes, kind)]

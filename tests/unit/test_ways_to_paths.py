@@ -30,9 +30,9 @@ _BLOB_NAMES = {"storage/blobs.py", "dialects/ollama/blobs.py"}
 # Every file that unpacks anything, and the test that shows it stops in time.
 UNPACKING = {
     "models/archives.py": "test_an_archive_that_lies_about_a_size_is_refused",
-    "models/bundle_tar.py": "test_neither_way_holds_more_than_some_megabytes_in_memory",
-    "models/source_archives.py": "test_more_bytes_than_there_should_be_are_not_written",
-    "models/whole_answers.py": (
+    "models/bundles/tar.py": "test_neither_way_holds_more_than_some_megabytes_in_memory",
+    "models/toolchain/source_archives.py": "test_more_bytes_than_there_should_be_are_not_written",
+    "models/remote/whole_answers.py": (
         "test_an_answer_that_unpacks_to_far_too_much_never_fills_the_memory"
     ),
 }

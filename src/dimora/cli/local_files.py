@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 
 from dimora.core.errors import BadRequest
-from dimora.models.checkpoints import require_weights
-from dimora.models.gguf import Header
+from dimora.models.converting.checkpoints import require_weights
+from dimora.models.converting.peft_adapters import require_fit
+from dimora.models.formats.gguf import Header
 from dimora.models.names import is_file_name, is_relative_path, parse_name, without_scheme
-from dimora.models.peft_adapters import require_fit
 from dimora.models.sorting import sort_adapter, sort_files
 from dimora.tasks.modelfile import Modelfile
 

@@ -14,8 +14,8 @@ from dimora.cli.door import Door
 from dimora.cli.local_files import Files, LocalFiles, check_files, find_files
 from dimora.core.settings import Settings
 from dimora.core.types import Done, Event
+from dimora.models.converting.quantizing import named_kind
 from dimora.models.names import require_name
-from dimora.models.quantizing import named_kind
 from dimora.tasks.create_model import CreateModel
 from dimora.tasks.modelfile import Modelfile
 from dimora.tasks.recipe import AdapterPart, Recipe
@@ -63,8 +63,12 @@ def _require_convertible(files: Files, settings: Settings, door: Door) -> None:
     """
     if "config.json" not in files or not any(name.endswith(".safetensors") for name in files):
         return
-    from dimora.models.checkpoints import known_architectures, read_config, require_architecture
-    from dimora.models.toolchain import find_toolchain, require_toolchain
+    from dimora.models.converting.checkpoints import (
+        known_architectures,
+        read_config,
+        require_architecture,
+    )
+    from dimora.models.toolchain.installed import find_toolchain, require_toolchain
 
     toolchain = find_toolchain(settings.toolchain_path)
     if toolchain is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dimora.models.catalogue import Entry
-from dimora.models.facts import count_words
+from dimora.models.formats.facts import count_words
 from dimora.models.names import parse_name, without_scheme
 from dimora.tasks.advice import Advice, Shape, Terms, size_class
 from dimora.tasks.base import Model, ModelDetails, ModelSummary

@@ -12,9 +12,9 @@ import msgspec
 from dimora.core.errors import BadRequest, DimoraError, InvalidModel
 from dimora.core.json_text import BAD_JSON
 from dimora.core.types import Message, Role, Text
-from dimora.models.facts import Facts, facts_of, in_order, template_capabilities
-from dimora.models.folders import Folder, digest_of, read_folder
-from dimora.models.gguf import Header, read_header
+from dimora.models.formats.facts import Facts, facts_of, in_order, template_capabilities
+from dimora.models.formats.folders import Folder, digest_of, read_folder
+from dimora.models.formats.gguf import Header, read_header
 from dimora.models.manifests import (
     TEXT_LIMIT_BYTES,
     Config,

@@ -13,10 +13,16 @@ import msgspec
 
 from dimora.core.errors import InvalidModel, NotFound
 from dimora.models.assembly import Assembly, VerifiedFiles
-from dimora.models.facts import Facts, facts_of
-from dimora.models.file_kinds import require_weights
-from dimora.models.folders import files_below, pick_files, read_folder, read_license, sort_files
-from dimora.models.gguf import read_header
+from dimora.models.formats.facts import Facts, facts_of
+from dimora.models.formats.file_kinds import require_weights
+from dimora.models.formats.folders import (
+    files_below,
+    pick_files,
+    read_folder,
+    read_license,
+    sort_files,
+)
+from dimora.models.formats.gguf import read_header
 from dimora.tasks.base import Model, ModelSummary
 
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from dimora.core.errors import BadRequest, Conflict, InternalError, NotFound, UnsupportedFeature
 from dimora.core.types import Progress
-from dimora.models.facts import facts_of
-from dimora.models.folders import folder_layers
-from dimora.models.gguf import Header
+from dimora.models.converting.peft_adapters import require_fit
+from dimora.models.converting.quantizing import named_kind, quantize, source_kind
+from dimora.models.formats.facts import facts_of
+from dimora.models.formats.folders import folder_layers
+from dimora.models.formats.gguf import Header
 from dimora.models.layer_changes import LayerChanges
 from dimora.models.manifests import StoredManifest
 from dimora.models.names import is_file_name, require_name
-from dimora.models.peft_adapters import require_fit
-from dimora.models.quantizing import named_kind, quantize, source_kind
 from dimora.models.sorting import GgufFile, Sorted, sort_adapter, sort_files, stored_paths
 from dimora.models.taking import Taken
 from dimora.models.template_pins import describe_change
@@ -215,7 +215,7 @@ class Creation:
             self._changes.layers += layers
 
     def _convert(self, files: Mapping[str, str]) -> _Steps:
-        from dimora.models.importing import convert_folder
+        from dimora.models.converting.importing import convert_folder
 
         return convert_folder(self._store, files)
 
@@ -231,7 +231,7 @@ class Creation:
                 digest = part.files[file.name]
                 self._changes.put_adapter(digest, file.header.file_bytes, part.scale)
                 continue
-            from dimora.models.importing import convert_adapter
+            from dimora.models.converting.importing import convert_adapter
 
             async with aclosing(convert_adapter(self._store, part.files, base.digest)) as steps:
                 async for step in steps:

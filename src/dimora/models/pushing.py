@@ -12,8 +12,8 @@ from dimora.core.errors import BadRequest, InvalidModel, NotFound
 from dimora.core.types import Progress
 from dimora.models.manifests import MANIFEST_TYPE, Layer, decode_manifest
 from dimora.models.names import DEFAULT_NAMESPACE, Name, parse_name, without_scheme
-from dimora.models.network import Network
-from dimora.models.registry import Registry, find_registry
+from dimora.models.remote.network import Network
+from dimora.models.remote.registry import Registry, find_registry
 from dimora.models.sources.base import HUB_HOSTS
 
 if TYPE_CHECKING:

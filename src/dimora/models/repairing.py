@@ -16,11 +16,11 @@ import msgspec
 from dimora.core.errors import ConfigurationError, DimoraError, SourceFailed, StorageFull
 from dimora.core.types import Progress
 from dimora.models.catalogue import Entry, HubFile, PythonPackage
+from dimora.models.converting.stepping import in_threads
 from dimora.models.manifests import TEXT_LIMIT_BYTES, Layer
 from dimora.models.names import Name, parse_name
 from dimora.models.sources import SHELF
 from dimora.models.sources.base import Brought, Source, Wanted
-from dimora.models.stepping import in_threads
 from dimora.models.verifying import Found, Verification
 from dimora.storage.disk import disk_errors
 from dimora.tasks.keeping import Fault, StoreTold

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from dimora.core.errors import BadRequest, InvalidModel
-from dimora.models.file_kinds import require_harmless
-from dimora.models.gguf import MAGIC, Header, read_header
+from dimora.models.formats.file_kinds import require_harmless
+from dimora.models.formats.gguf import MAGIC, Header, read_header
+from dimora.models.formats.safetensors_file import read_header as read_safetensors
 from dimora.models.names import is_relative_path
-from dimora.models.safetensors_file import read_header as read_safetensors
 
 if TYPE_CHECKING:
     from dimora.models.store import ModelStore

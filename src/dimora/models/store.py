@@ -13,13 +13,13 @@ import msgspec
 
 from dimora.core.errors import BadRequest, DimoraError, InvalidModel, NotFound
 from dimora.core.types import Progress
-from dimora.models.access import SourceAccess
 from dimora.models.assembly import Assembly, VerifiedFiles, summarize
 from dimora.models.bare_models import BareModels
 from dimora.models.catalogue import Catalogue
 from dimora.models.manifests import Layer, Manifest, Manifests, StoredManifest
 from dimora.models.names import Name, parse_name, require_name
 from dimora.models.remembered import Remembered
+from dimora.models.remote.access import SourceAccess
 from dimora.models.template_pins import TemplatePins, Templates
 from dimora.models.writing import ModelWriter
 from dimora.storage.blobs import GRACE_SECONDS, BlobStore, hash_file
@@ -32,7 +32,7 @@ from dimora.tasks.keeping import BundledModel, BundleKey, BundleTold, Fault, Sto
 from dimora.tasks.recipe import Recipe
 
 if TYPE_CHECKING:
-    from dimora.models.bundle_keys import BundleKeys
+    from dimora.models.bundles.keys import BundleKeys
     from dimora.models.sharing import Sharing
     from dimora.models.sources.base import Brought
 
@@ -204,7 +204,7 @@ class ModelStore:
 
         Raises NotFound, BadRequest, UnsupportedFeature, InvalidModel, StorageFull.
         """
-        from dimora.models.optimizing import Optimization
+        from dimora.models.converting.optimizing import Optimization
 
         work = Optimization(self, name, source, bits=bits, group=group, warnings=warnings)
         async with contextlib.aclosing(work.run()) as steps:
@@ -212,13 +212,13 @@ class ModelStore:
                 yield progress
 
     async def difference(self, before: Model, after: Model, text: str) -> Difference:
-        """How two forms of a model predict a text. See models.scoring."""
-        from dimora.models.scoring import Scoring
+        """How two forms of a model predict a text. See models.converting.scoring."""
+        from dimora.models.converting.scoring import Scoring
 
         return await Scoring(self, self._find_tool).difference(before, after, text)
 
     def _find_tool(self, name: str) -> Path:
-        from dimora.models.toolchain import require_toolchain
+        from dimora.models.toolchain.installed import require_toolchain
 
         return require_toolchain(self.toolchain_path, "comparing predictions").program(name)
 
@@ -273,7 +273,7 @@ class ModelStore:
 
     async def install_toolchain(self, jobs: int) -> AsyncGenerator[Progress, None]:
         """See tasks.base.Models."""
-        from dimora.models.toolchain_install import Installation
+        from dimora.models.toolchain.installing import Installation
 
         installation = Installation(self.toolchain_path, self.access, jobs=jobs)
         async with contextlib.aclosing(installation.run()) as steps:
@@ -281,13 +281,13 @@ class ModelStore:
                 yield progress
 
     def toolchain(self) -> ToolchainState:
-        from dimora.models.toolchain import state_of
+        from dimora.models.toolchain.installed import state_of
 
         return state_of(self.toolchain_path)
 
     def remove_toolchain(self) -> bool:
         """True when there was something. Raises Conflict."""
-        from dimora.models.toolchain import remove_toolchain
+        from dimora.models.toolchain.installed import remove_toolchain
 
         return remove_toolchain(self.toolchain_path)
 
@@ -431,8 +431,8 @@ class ModelStore:
         self, names: Sequence[str], path: Path, *, replace: bool = False
     ) -> AsyncGenerator[Progress, None]:
         """See tasks.base.Models."""
-        from dimora.models.bundle_export import export_bundle
-        from dimora.models.stepping import in_threads
+        from dimora.models.bundles.writing import export_bundle
+        from dimora.models.converting.stepping import in_threads
 
         work = export_bundle(self, self._bundle_keys(), names, path, replace=replace)
         async with contextlib.aclosing(in_threads(work)) as steps:
@@ -443,8 +443,8 @@ class ModelStore:
         self, path: Path, *, replace: bool = False, trust: str = "", remember: bool = False
     ) -> AsyncGenerator[Progress | BundledModel, None]:
         """See tasks.base.Models."""
-        from dimora.models.bundle_import import BundleImport
-        from dimora.models.stepping import in_threads
+        from dimora.models.bundles.reading import BundleImport
+        from dimora.models.converting.stepping import in_threads
 
         keys = self._bundle_keys()
         work = BundleImport(self, keys, replace=replace, trust=trust, remember=remember)
@@ -454,7 +454,7 @@ class ModelStore:
 
     def tell_bundle(self, path: Path) -> BundleTold:
         """See tasks.base.Models."""
-        from dimora.models.bundle_import import tell_bundle
+        from dimora.models.bundles.reading import tell_bundle
 
         return tell_bundle(self, self._bundle_keys(), path)
 
@@ -463,7 +463,7 @@ class ModelStore:
         return self._bundle_keys().told()
 
     def _bundle_keys(self) -> BundleKeys:
-        from dimora.models.bundle_keys import BundleKeys
+        from dimora.models.bundles.keys import BundleKeys
 
         return BundleKeys(self._keys_path, self._trusted_keys)
 

@@ -10,8 +10,8 @@ import msgspec
 
 from dimora.core.errors import DimoraError, InvalidModel, NotFound
 from dimora.core.types import Progress
-from dimora.models.facts import facts_of
-from dimora.models.gguf import read_header
+from dimora.models.formats.facts import facts_of
+from dimora.models.formats.gguf import read_header
 from dimora.models.manifests import (
     CONFIG_TYPE,
     TEXT_LIMIT_BYTES,

@@ -10,7 +10,7 @@ import msgspec
 from dimora.core.errors import InvalidModel
 from dimora.core.json_text import BAD_JSON
 from dimora.models.assembly import Assembly
-from dimora.models.facts import in_order
+from dimora.models.formats.facts import in_order
 from dimora.models.manifests import (
     CONFIG_LIMIT_BYTES,
     CONFIG_TYPE,

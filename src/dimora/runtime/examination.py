@@ -20,8 +20,8 @@ from dimora import __version__, engines
 from dimora.core.errors import DimoraError
 from dimora.core.settings import Settings
 from dimora.engines.base import Offer
-from dimora.models.access import access_of
-from dimora.models.way_out import hosts_to_knock_at, knock, way_out
+from dimora.models.remote.access import access_of
+from dimora.models.remote.way_out import hosts_to_knock_at, knock, way_out
 from dimora.runtime.processor import processor_name
 from dimora.tasks.finding import Finding
 

@@ -33,9 +33,9 @@ from dimora.governance.acceptances import Acceptances
 from dimora.governance.audit import Audit
 from dimora.governance.identities import Identities
 from dimora.ledger.ledger import Ledger
-from dimora.models.access import access_of
+from dimora.models.converting.scoring import read_scoring_text
 from dimora.models.names import full_name, is_file_name, path_of
-from dimora.models.scoring import read_scoring_text
+from dimora.models.remote.access import access_of
 from dimora.models.store import ModelStore
 from dimora.runtime.bandwidth import bandwidth
 from dimora.runtime.lending import Lending, LentReservation

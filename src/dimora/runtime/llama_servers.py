@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from dimora.core.settings import Settings
-from dimora.models.toolchain import STAMP, Minimum, Toolchain, find_toolchain, read_pin
+from dimora.models.toolchain.installed import STAMP, Minimum, Toolchain, find_toolchain, read_pin
 
 SETTINGS, TOOLCHAIN, ON_PATH = "the settings", "the toolchain", "PATH"
 _NONE = "none"

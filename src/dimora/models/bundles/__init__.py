@@ -1,0 +1,1 @@
+"""Models in one signed file, for machines that no network connects."""

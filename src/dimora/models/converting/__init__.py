@@ -1,0 +1,1 @@
+"""One form of a model made of another: converters, quantizers, and what the change cost."""

@@ -1,0 +1,1 @@
+"""Files of models, read within bounds: GGUF, safetensors, ONNX, OpenVINO IR, and folders."""

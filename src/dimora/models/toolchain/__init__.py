@@ -1,0 +1,1 @@
+"""llama.cpp built for this machine: fetched, built, tried, kept."""
