@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import msgspec
@@ -69,10 +70,7 @@ class _Tensor(NamedTuple):
 
     @property
     def part(self) -> Part:
-        count = 1
-        for length in self.shape:
-            count *= length
-        return Part(self.type, count, self.size_bytes)
+        return Part(self.type, math.prod(self.shape), self.size_bytes)
 
 
 def anatomy_of(model: Model) -> Anatomy:

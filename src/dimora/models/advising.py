@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING
 
 from dimora.models.catalogue import Entry
 from dimora.models.formats.facts import count_words
-from dimora.models.names import parse_name, without_scheme
+from dimora.models.names import parse_name, require_name, without_scheme
 from dimora.tasks.advice import Advice, Shape, Terms, size_class
 from dimora.tasks.base import Model, ModelDetails, ModelSummary
 
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 
 def advice_of(store: ModelStore) -> list[Advice]:
     """Every entry in the order of the catalogue; memory and fit are not known here."""
-    return [_advice(entry, store) for entry in store.catalogue.all()]
+    here = {name.folded for name in store.manifests.names()}
+    return [_advice(entry, here) for entry in store.catalogue.all()]
 
 
-def _advice(entry: Entry, store: ModelStore) -> Advice:
+def _advice(entry: Entry, here: Container[tuple[str, ...]]) -> Advice:
     return Advice(
         name=entry.name,
         aliases=entry.aliases,
@@ -43,8 +45,12 @@ def _advice(entry: Entry, store: ModelStore) -> Advice:
         source=entry.place.words,
         memory_bytes=0,
         fits=False,
-        here=any(store.locate(name) is not None for name in (entry.name, *entry.aliases)),
+        here=any(_folded(name) in here for name in (entry.name, *entry.aliases)),
     )
+
+
+def _folded(name: str) -> tuple[str, ...]:
+    return require_name(name, "name").folded
 
 
 def terms_of(store: ModelStore, text: str) -> Terms | None:
@@ -72,7 +78,7 @@ def advised_model(store: ModelStore, text: str) -> Model | None:
     if entry is None or entry.shape is None:
         return None
     tensors = tuple(_tensors(entry.shape, _weights_type(entry.quantization)))
-    counts = [_elements(shape) for _, _, shape in tensors]
+    counts = [math.prod(shape) for _, _, shape in tensors]
     whole = sum(counts) or 1
     return Model(
         summary=ModelSummary(
@@ -144,10 +150,3 @@ def _tensors(shape: Shape, kind: str) -> Iterator[tuple[str, str, tuple[int, ...
     for block in range(shape.blocks):
         for part, lengths in rows:
             yield f"blk.{block}.{part}.weight", kind, lengths
-
-
-def _elements(shape: tuple[int, ...]) -> int:
-    count = 1
-    for length in shape:
-        count *= length
-    return count

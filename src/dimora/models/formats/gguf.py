@@ -6,6 +6,7 @@ believed, and everything wrong ends in InvalidModel that names it. Source: the G
 
 from __future__ import annotations
 
+import math
 import struct
 from io import BufferedIOBase
 from mmap import mmap
@@ -76,10 +77,7 @@ class Tensor(NamedTuple):
 
     @property
     def elements(self) -> int:
-        count = 1
-        for length in self.shape:
-            count *= length
-        return count
+        return math.prod(self.shape)
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ InvalidModel that names it. Source: the format's description in the safetensors 
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -73,10 +74,7 @@ class Tensor(NamedTuple):
 
     @property
     def elements(self) -> int:
-        count = 1
-        for length in self.shape:
-            count *= length
-        return count
+        return math.prod(self.shape)
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
