@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -50,6 +51,15 @@ def test_a_house_in_order_is_said_to_be_so(home):
     assert "WRONG" not in done.stdout
     for what in ("dimora", "memory", "models", "engine llama_cpp", "toolchain", "proxy", "server"):
         assert any(f" {what} " in line for line in done.stdout.splitlines()), what
+
+
+@pytest.mark.parametrize("command", ["list", "doctor", "ps"])
+def test_whatever_comes_first_makes_a_home_for_its_owner_alone(tmp_path, command):
+    home = tmp_path / "some" / "home"
+    run_dimora(command, home=home, SSL_CERT_FILE="")
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    _, found = examine(home)
+    assert found["home"]["verdict"] == "right"
 
 
 def test_each_trouble_is_named_with_what_to_do(home, tmp_path):

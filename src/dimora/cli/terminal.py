@@ -20,6 +20,7 @@ from dimora.cli.session import Commands, Gatherer, Session, run_command
 from dimora.cli.words import print_error
 from dimora.cli.writing import figures, write_answer
 from dimora.core.errors import BadRequest, DimoraError
+from dimora.storage.disk import make_private_directory
 from dimora.tasks.base import Model
 from dimora.tasks.create_model import CreateModel
 from dimora.tasks.list_models import ListModels, ModelsFound
@@ -83,7 +84,7 @@ class SessionHistory(FileHistory):
     def store_string(self, string: str) -> None:
         if not self._session.history:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_directory(self._path.parent)
         os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600))
         super().store_string(string)
 

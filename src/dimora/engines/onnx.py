@@ -72,6 +72,8 @@ def refuses(model: Model) -> str:
 
 
 def rank(model: Model, settings: EngineSettings) -> tuple[int, str]:
+    if model.summary.details.format != "onnx":
+        return 0, "it is for its own format"
     return 50, "the model is in the format of ONNX Runtime GenAI"
 
 

@@ -25,7 +25,10 @@ class Choice(msgspec.Struct, frozen=True):
 def choose_engine(
     shelf: Shelf, model: Model, settings: EngineSettings, *, pinned: str, pinned_by: str
 ) -> Choice:
-    """Raises UnsupportedFeature when the pinned engine, or every engine, refuses the model."""
+    """The reason also tells of engines that would have come first, why they did not.
+
+    Raises UnsupportedFeature when the pinned engine, or every engine, refuses the model.
+    """
     if pinned:
         why_not = _why_not(_pinned_module(shelf, pinned), model, settings)
         if why_not:
@@ -36,21 +39,23 @@ def choose_engine(
                 code="engine_refuses",
             )
         return Choice(pinned, f"pinned by {pinned_by}")
-    ranked = []
-    refusals = []
+    ranked: list[tuple[int, str, str]] = []
+    refused: list[tuple[int, str]] = []
     for name, module in shelf.all().items():
         why_not = _why_not(module, model, settings)
         rank, reason = module.rank(model, settings)
         if why_not:
-            refusals.append(f"{name}: {why_not}")
+            refused.append((rank, f"{name}: {why_not}"))
         elif rank > 0:
             ranked.append((rank, name, reason))
     if not ranked:
+        told = "; ".join(why_not for _, why_not in refused)
         raise UnsupportedFeature(
-            f"no engine here can load this model ({'; '.join(refusals)})", code="engine_refuses"
+            f"no engine here can load this model ({told})", code="engine_refuses"
         )
-    _, name, reason = max(ranked)
-    return Choice(name, f"{reason}; {'; '.join(refusals)}" if refusals else reason)
+    best, name, reason = max(ranked)
+    better = [why_not for rank, why_not in refused if rank > best]
+    return Choice(name, "; ".join([reason, *better]))
 
 
 def refusals(shelf: Shelf, model: Model, settings: EngineSettings) -> dict[str, str]:

@@ -26,6 +26,7 @@ from dimora.runtime import messages, scheduler
 from dimora.runtime.llama_servers import LlamaServers
 from dimora.runtime.scheduler import Demand, Effect, Limits, Plan, Scheduler
 from dimora.runtime.workers import Worker, start_worker
+from dimora.storage.disk import make_private_directory
 from dimora.tasks.base import Embedded, Finish, Model, Running, Token
 from dimora.tasks.options import Sampling
 
@@ -301,7 +302,7 @@ def _make_scratch(home: Path) -> Path:
     run = home / "run"
     if len(str(run)) > _LONGEST_HOME:
         return Path(tempfile.mkdtemp(prefix="dimora-"))
-    run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_directory(run)
     return Path(tempfile.mkdtemp(prefix="w-", dir=run))
 
 

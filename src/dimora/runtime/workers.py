@@ -24,6 +24,7 @@ from dimora.core.errors import DimoraError, InternalError, WorkerDied
 from dimora.core.frames import FrameReader, pack
 from dimora.prompts.prompt import Prompt
 from dimora.runtime import messages
+from dimora.storage.disk import make_private_directory
 from dimora.tasks.base import Embedded, Finish, Token
 from dimora.tasks.options import Sampling
 
@@ -182,7 +183,7 @@ def _spawn(pipe: socket.socket, log_path: Path) -> subprocess.Popen[bytes]:
 
 
 def _open_private(path: Path) -> BinaryIO:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_directory(path.parent)
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
 

@@ -7,6 +7,8 @@ import os
 import threading
 from pathlib import Path
 
+from dimora.storage.disk import make_private_directory
+
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -58,7 +60,7 @@ class AppendLog:
         if self._file is not None and self._is_rotated(self._file):
             self._close()
         if self._file is None:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_directory(self._path.parent)
             self._file = os.open(self._path, _FLAGS, 0o600)
         return self._file
 

@@ -55,9 +55,15 @@ def test_the_highest_rank_wins_and_says_why(make_shelf):
 
 def test_one_that_refuses_or_is_not_here_is_passed_over_and_named(make_shelf):
     choice = choose(
-        make_shelf(slow=(1, True, ""), fast=(9, True, "cannot read Q5_0"), gone=(9, False, ""))
+        make_shelf(
+            slow=(1, True, ""),
+            fast=(9, True, "cannot read Q5_0"),
+            gone=(9, False, ""),
+            other=(0, True, "reads another format"),
+        )
     )
     assert choice.engine == "slow"
+    assert "other" not in choice.reason, "it would not have been chosen anyway"
     assert "fast: cannot read Q5_0" in choice.reason
     assert "gone: is not installed" in choice.reason
 

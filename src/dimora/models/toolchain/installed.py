@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from dimora.core.errors import Conflict, NotFound
-from dimora.storage.disk import disk_errors
+from dimora.storage.disk import disk_errors, make_private_directory
 from dimora.storage.locks import FileLock
 from dimora.tasks.base import ToolchainState
 
@@ -171,7 +171,7 @@ def remove_toolchain(root: Path) -> bool:
 @contextlib.contextmanager
 def installing(root: Path) -> Iterator[int]:
     """One installation or removal at a time; gives the lock's descriptor. Raises Conflict."""
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_directory(root)
     lock = FileLock(root / ".lock")
     if not lock.try_acquire():
         raise Conflict(
