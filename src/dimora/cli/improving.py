@@ -174,5 +174,5 @@ def card_rows(card: Card) -> list[tuple[str, str]]:
 
 
 def name_beside(source: str, ending: str) -> str:
-    """`smollm2:135m` with `q4_k_m` becomes `smollm2:135m-q4_k_m`."""
-    return f"{_tagged(source)}-{ending}"
+    """`smollm2:135m` with `q4_k_m` becomes `smollm2:135m-q4_k_m`, `mine` becomes `mine:q4_k_m`."""
+    return f"{_tagged(source)}-{ending}".replace(":latest-", ":")
