@@ -35,6 +35,7 @@ def test_a_fuzzer_finds_nothing_but_refusals(name: str) -> None:
 @pytest.mark.parametrize("name", TARGETS)
 @settings(
     max_examples=5000 if LONG else 100,
+    derandomize=not LONG,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
