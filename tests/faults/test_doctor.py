@@ -8,14 +8,12 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import environment, run_dimora
-from tests.faults.site import Authority, Reply, Site, site
+from tests.faults.site import Reply
 
 SECRET = "geheim-und-lang"
 
@@ -25,17 +23,6 @@ def home(tmp_path: Path) -> Path:
     path = tmp_path / "home"
     path.mkdir(mode=0o700)
     return path
-
-
-@pytest.fixture
-def open_site() -> Iterator[Callable[..., Site]]:
-    with ExitStack() as opened:
-        yield lambda answer, **how: opened.enter_context(site(answer, **how))
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 def examine(home: Path, *arguments: str, **settings: str) -> tuple[int, dict[str, dict[str, str]]]:

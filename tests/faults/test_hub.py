@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,15 +20,14 @@ from dimora.models.remote.access import SourceAccess, access_of
 from dimora.models.remote.network import Refused
 from dimora.models.store import ModelStore
 from tests.faults.hub_mirror import COMMIT, TOKEN, Mirror, Repository
-from tests.faults.site import Reply, site
+from tests.faults.site import Reply, Site
 from tests.unit.models.making import digest_of, tiny_gguf
 from tests.unit.models.making_folders import write_ir, write_onnx
 
 
 @pytest.fixture
-def mirror() -> Iterator[Mirror]:
-    with ExitStack() as opened:
-        yield Mirror(lambda answer: opened.enter_context(site(answer)))
+def mirror(open_site: Callable[..., Site]) -> Mirror:
+    return Mirror(open_site)
 
 
 @pytest.fixture

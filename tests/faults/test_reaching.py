@@ -5,8 +5,7 @@ from __future__ import annotations
 import gzip
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,22 +15,11 @@ from dimora.models.remote import network as network_file
 from dimora.models.remote.access import SourceAccess
 from dimora.models.remote.addresses import kind_of_address
 from dimora.models.remote.network import Answer, Interrupted, Network
-from tests.faults.site import Asked, Authority, Reply, Site, site
+from tests.faults.site import Asked, Reply
 
 SECRET = "geheim-und-lang"
 # Loopback addresses that the tests take for public ones.
 PUBLIC = "127.0.9.9"
-
-
-@pytest.fixture
-def open_site() -> Iterator[Callable[..., Site]]:
-    with ExitStack() as opened:
-        yield lambda answer, **how: opened.enter_context(site(answer, **how))
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -28,7 +27,7 @@ from dimora.core.written import Credential
 from dimora.models.remote.access import SourceAccess
 from dimora.models.store import ModelStore
 from tests.faults.registry_site import RegistrySite
-from tests.faults.site import Asked, Reply, Site, site
+from tests.faults.site import Asked, Reply, Site
 from tests.unit.models.making import tiny_gguf
 
 TOKEN = "only-for-who-signed"
@@ -77,9 +76,8 @@ class Guarded:
 
 
 @pytest.fixture
-def guarded() -> Iterator[Guarded]:
-    with ExitStack() as opened:
-        yield Guarded(lambda answer: opened.enter_context(site(answer)))
+def guarded(open_site: Callable[..., Site]) -> Guarded:
+    return Guarded(open_site)
 
 
 def write_key(path: Path) -> str:

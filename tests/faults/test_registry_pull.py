@@ -12,8 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,17 +35,11 @@ from dimora.models.store import ModelStore
 from dimora.models.taking import Taken
 from tests.conftest import environment, run_dimora
 from tests.faults.registry_site import CONFIG, INDEX, OURS, RegistrySite, described, ranged
-from tests.faults.site import Asked, Authority, Reply, Site, site
+from tests.faults.site import Asked, Authority, Reply, Site
 from tests.unit.models.making import digest_of, tiny_gguf
 
 SECRET = "geheim-und-lang"
 NAME = "team/tiny:latest"
-
-
-@pytest.fixture
-def open_site() -> Iterator[Callable[..., Site]]:
-    with ExitStack() as opened:
-        yield lambda answer, **how: opened.enter_context(site(answer, **how))
 
 
 @pytest.fixture
@@ -55,11 +48,6 @@ def weights(tmp_path: Path) -> Path:
     with path.open("ab") as file:
         file.write(os.urandom(3_000_000))
     return path
-
-
-@pytest.fixture
-def registry() -> RegistrySite:
-    return RegistrySite()
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,16 +16,10 @@ from dimora.models.remote.access import SourceAccess
 from dimora.models.remote.network import Interrupted, Refused
 from dimora.models.store import ModelStore
 from tests.faults.registry_site import RegistrySite
-from tests.faults.site import Asked, Reply, Site, site
+from tests.faults.site import Asked, Reply, Site
 from tests.unit.models.making import digest_of, tiny_gguf
 
 SECRET = "geheim-und-lang"
-
-
-@pytest.fixture
-def open_site() -> Iterator[Callable[..., Site]]:
-    with ExitStack() as opened:
-        yield lambda answer, **how: opened.enter_context(site(answer, **how))
 
 
 @pytest.fixture
@@ -36,11 +28,6 @@ def weights(tmp_path: Path) -> Path:
     with path.open("ab") as file:
         file.write(os.urandom(1_000_000))
     return path
-
-
-@pytest.fixture
-def registry() -> RegistrySite:
-    return RegistrySite()
 
 
 @pytest.fixture(autouse=True)

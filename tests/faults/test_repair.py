@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +14,11 @@ from dimora.models.remote.access import SourceAccess
 from dimora.models.store import ModelStore
 from dimora.tasks.keeping import Fault, StoreTold
 from dimora.tasks.recipe import Recipe
-from tests.faults.registry_site import RegistrySite
-from tests.faults.site import Site, site
+from tests.faults.site import Site
 from tests.faults.test_pull import Index, data, entry, entry_for, index, store_at  # noqa: F401
 from tests.unit.models.making import digest_of, tiny_gguf
 
 NAME = "team/tiny:latest"
-
-
-@pytest.fixture
-def open_site() -> Iterator[Callable[..., Site]]:
-    with ExitStack() as opened:
-        yield lambda answer, **how: opened.enter_context(site(answer, **how))
-
-
-@pytest.fixture
-def registry() -> RegistrySite:
-    return RegistrySite()
 
 
 @pytest.fixture

@@ -175,4 +175,5 @@ def card_rows(card: Card) -> list[tuple[str, str]]:
 
 def name_beside(source: str, ending: str) -> str:
     """`smollm2:135m` with `q4_k_m` becomes `smollm2:135m-q4_k_m`, `mine` becomes `mine:q4_k_m`."""
-    return f"{_tagged(source)}-{ending}".replace(":latest-", ":")
+    name, _, tag = _tagged(source).rpartition(":")
+    return f"{name}:{ending}" if tag == "latest" else f"{name}:{tag}-{ending}"

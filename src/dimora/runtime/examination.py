@@ -13,7 +13,6 @@ import stat
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dimora import __version__, engines
@@ -81,39 +80,27 @@ def _machine(house: House) -> Iterator[Finding]:
 
 
 def _home(house: House) -> Iterator[Finding]:
+    # It is there, and the audit log in it can be written: nothing is examined unrecorded.
     home = house.settings.home
-    rights = _private(home, "home")
-    yield rights or Finding(what="home", says=f"{home}", setting="home")
-    house.audit.check()
-    yield Finding(what="audit log", says="can be written")
-
-
-def _private(home: Path, setting: str) -> Finding | None:
-    """What is wrong with the rights of the home, if anything is."""
-    try:
-        found = home.stat()
-    except FileNotFoundError:
-        return Finding(what="home", says=f"{home}, made when it is needed", setting=setting)
-    except OSError as why:
-        return Finding(
-            what="home",
-            says=f"{home} cannot be looked at: {why.strerror}",
-            verdict="wrong",
-            hint="check the owner and rights of that directory",
-            setting=setting,
-        )
+    found = Finding(what="home", says=str(home), setting="home")
     if not os.access(home, os.W_OK | os.X_OK):
-        says, hint = f"{home} cannot be written", "check its owner and rights"
-        return Finding(what="home", says=says, verdict="wrong", hint=hint, setting=setting)
-    if os.name != "nt" and found.st_mode & _OTHERS:
-        return Finding(
+        found = Finding(
+            what="home",
+            says=f"{home} cannot be written",
+            verdict="wrong",
+            hint="check its owner and rights",
+            setting="home",
+        )
+    elif os.name != "nt" and home.stat().st_mode & _OTHERS:
+        found = Finding(
             what="home",
             says=f"other people of this machine may look into {home}",
             verdict="note",
             hint=f"chmod 700 {home}",
-            setting=setting,
+            setting="home",
         )
-    return None
+    yield found
+    yield Finding(what="audit log", says="can be written")
 
 
 def _store(house: House) -> Iterator[Finding]:

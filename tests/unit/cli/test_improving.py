@@ -123,7 +123,13 @@ def test_a_text_that_is_none_is_refused_before_any_work(run, tmp_path):
 
 @pytest.mark.parametrize(
     ("source", "name"),
-    [("a", "a:q8_0"), ("a:latest", "a:q8_0"), ("me/a:b", "me/a:b-q8_0"), ("h:1/n/a", None)],
+    [
+        ("a", "a:q8_0"),
+        ("a:latest", "a:q8_0"),
+        ("me/a:b", "me/a:b-q8_0"),
+        ("a:latest-2", "a:latest-2-q8_0"),
+        ("h:1/n/a", "h:1/n/a:q8_0"),
+    ],
 )
 def test_results_are_named_beside_their_source(source, name):
-    assert name_beside(source, "q8_0") == (name or "h:1/n/a:q8_0")
+    assert name_beside(source, "q8_0") == name

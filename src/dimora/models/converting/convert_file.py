@@ -12,11 +12,11 @@ from pathlib import Path
 
 import msgspec
 
-from dimora.core.errors import InternalError, InvalidModel, StorageFull
+from dimora.core.errors import InternalError
+from dimora.models.converting.last_words import Failure, error_of, failure_of
 from dimora.models.converting.programs import OFFLINE, Program
 from dimora.storage.disk import disk_errors
 
-_FAILURES = {"InvalidModel": InvalidModel, "StorageFull": StorageFull}
 _LIMIT_SECONDS = 6 * 3600.0
 _PR_SET_PDEATHSIG = 1
 
@@ -25,14 +25,6 @@ class _Step(msgspec.Struct, tag="step"):
     """What the process does next."""
 
     status: str
-
-
-class _Failure(msgspec.Struct, tag="failure"):
-    """Why it fails, as its last words."""
-
-    kind: str
-    message: str
-    hint: str = ""
 
 
 async def convert_file(conversion: str, source: Path, target: Path, **choices: str) -> None:
@@ -54,17 +46,17 @@ async def convert_steps(
     argv = [sys.executable, "-P", "-m", "dimora.models.converting.convert_file", conversion]
     argv += [str(source), str(target), *(f"{name}={value}" for name, value in choices.items())]
     program = Program(argv, limit_seconds=_LIMIT_SECONDS, environment=OFFLINE)
-    failure: _Failure | None = None
+    failure: Failure | None = None
     async with contextlib.aclosing(program.lines()) as lines:
         async for line in lines:
             with contextlib.suppress(msgspec.DecodeError):
-                said = msgspec.json.decode(line, type=_Step | _Failure)
+                said = msgspec.json.decode(line, type=_Step | Failure)
                 if isinstance(said, _Step):
                     yield said.status
                 else:
                     failure = said
     if failure is not None:
-        raise _FAILURES.get(failure.kind, InternalError)(failure.message, hint=failure.hint)
+        raise error_of(failure)
     if program.status == -signal.SIGKILL and not program.timed_out:
         raise InternalError(
             f"the conversion {conversion} was ended from outside",
@@ -90,12 +82,12 @@ def _main(conversion: str, source: str, target: str, *words: str) -> int:
             for status in steps or ():
                 _say(outlet, _Step(status))
     except DimoraError as error:
-        _say(outlet, _Failure(type(error).__name__, error.message, error.hint))
+        _say(outlet, failure_of(error))
         return 1
     except Exception as why:  # noqa: BLE001 - the libraries of other people raise anything
         words_of_it = str(why).partition("\n")[0].replace(source, "...").replace(target, "...")
         message = f"the conversion {conversion} failed: {type(why).__name__}: {words_of_it[:200]}"
-        _say(outlet, _Failure("InternalError", message))
+        _say(outlet, Failure("InternalError", message))
         return 1
     return 0
 
@@ -107,7 +99,7 @@ def _hush() -> None:
     os.dup2(nowhere, 2)
 
 
-def _say(outlet: int, words: _Step | _Failure) -> None:
+def _say(outlet: int, words: _Step | Failure) -> None:
     os.write(outlet, msgspec.json.encode(words) + b"\n")
 
 

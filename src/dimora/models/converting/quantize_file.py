@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import msgspec
 
 from dimora.core.errors import DimoraError, InvalidModel
+from dimora.models.converting.last_words import failure_of
 from dimora.models.converting.q6_k import pack_q6_k
 from dimora.models.converting.tensor_choice import KINDS, Shape, choose_format
 from dimora.storage.disk import disk_errors
@@ -33,14 +34,6 @@ class Step(msgspec.Struct, tag="step"):
     """Bytes of the source that are done."""
 
     completed_bytes: int
-
-
-class Failure(msgspec.Struct, tag="failure"):
-    """Why the process ends; `kind` names an error of core."""
-
-    kind: str
-    message: str
-    hint: str = ""
 
 
 class _Planned(NamedTuple):
@@ -186,8 +179,7 @@ def _main(source: str, target: str, kind: str) -> int:
                 out.write(msgspec.json.encode(step) + b"\n")
                 out.flush()
     except DimoraError as error:
-        failure = Failure(type(error).__name__, error.message, error.hint)
-        out.write(msgspec.json.encode(failure) + b"\n")
+        out.write(msgspec.json.encode(failure_of(error)) + b"\n")
         return 1
     return 0
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dimora.core.errors import BadRequest, InternalError, InvalidModel, NotFound, StorageFull
+from dimora.core.errors import BadRequest, InternalError, InvalidModel, NotFound
 from dimora.core.types import Progress
+from dimora.models.converting.last_words import Failure, error_of
 from dimora.models.converting.programs import Program
-from dimora.models.converting.quantize_file import Failure, Step
+from dimora.models.converting.quantize_file import Step
 from dimora.models.converting.tensor_choice import KINDS
 from dimora.models.formats.facts import facts_of
 from dimora.models.formats.gguf import Header, read_header
@@ -39,7 +40,6 @@ _SOURCES = frozenset({"F32", "F16", "BF16"})
 _INTEGERS = frozenset({"I8", "I16", "I32", "I64"})
 _FLOATS = {"F32": 4, "F16": 2, "BF16": 2}
 _TENSOR = re.compile(r"\[ *(\d+)/ *(\d+)\]")
-_FAILURES = {"InvalidModel": InvalidModel, "StorageFull": StorageFull}
 # Slower than any machine is; a process that hangs ends all the same.
 _LEAST_SECONDS, _BYTES_PER_SECOND = 600.0, 1e6
 
@@ -170,8 +170,7 @@ async def _run(program: Program, size_bytes: int) -> AsyncGenerator[int, None]:
                     else:
                         failure = said
     if failure is not None:
-        kind = _FAILURES.get(failure.kind, InternalError)
-        raise kind(failure.message, hint=failure.hint)
+        raise error_of(failure)
     if program.status != 0:
         late = "it took too long" if program.timed_out else f"status {program.status}"
         raise InternalError(f"quantizing ended without a result ({late})")
