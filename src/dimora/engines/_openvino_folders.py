@@ -1,0 +1,153 @@
+"""Keeps GGUF models as folders that OpenVINO loads at once: graph, weights and tokenizer.
+
+A folder is made when its model is loaded for the first time, under the cache of the home; losing
+one costs the seconds to make it again. It is gone when its model is: the folder of a file that no
+longer exists is removed when another is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import struct
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dimora.core.errors import InvalidModel, StorageFull
+from dimora.engines._openvino_graph import build
+from dimora.tasks.base import Model
+
+if TYPE_CHECKING:
+    import gguf
+
+# Counts up when the graph of a file changes, so that old folders are made anew.
+_FORM = 1
+_ORIGIN = "origin"
+_HALF = "half-"
+# What nobody has touched for so long was left by one that was killed.
+_ABANDONED_SECONDS = 3600.0
+_COUNT_AT = 8
+_METADATA_AT = 16
+
+
+@contextlib.contextmanager
+def ready_folder(weights: str, model: Model, cache_path: str, scratch_path: str) -> Iterator[Path]:
+    """The folder of this model, made if need be; in `scratch_path` for the time of the `with`
+    where the cache cannot be written.
+
+    Raises InvalidModel, and StorageFull when there is no room.
+    """
+    home = Path(cache_path) / "openvino"
+    digest = model.weights_digest.replace(":", "-").replace("/", "-")
+    kept = home / f"{digest}-{_FORM}-{version('openvino-genai')}"
+    if (kept / _ORIGIN).is_file():
+        yield kept
+        return
+    _tidy(home, but=kept)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        half = Path(tempfile.mkdtemp(prefix=_HALF, dir=home))
+    except OSError:
+        half = Path(tempfile.mkdtemp(prefix=_HALF, dir=scratch_path))
+    try:
+        with _no_room():
+            _make(half, weights, model)
+            _settle(half)
+        if half.parent != home:
+            yield half
+            return
+        with contextlib.suppress(OSError):
+            # Another worker may have been quicker: its folder is as good.
+            half.rename(kept)
+        yield kept
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def forget_folder(folder: Path) -> None:
+    """Remove a folder that could not be loaded, so that it is made anew."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make(folder: Path, weights: str, model: Model) -> None:
+    import gguf
+    import openvino
+
+    try:
+        reader = gguf.GGUFReader(weights)
+    except (ValueError, IndexError, KeyError, TypeError):
+        raise InvalidModel("this GGUF file cannot be read", hint="`dimora verify`") from None
+    graph = build(reader, model)
+    openvino.save_model(graph, folder / "openvino_model.xml", compress_to_fp16=False)
+    _make_tokenizer(folder, reader)
+    (folder / _ORIGIN).write_text(str(Path(weights).resolve()))
+
+
+def _make_tokenizer(folder: Path, reader: gguf.GGUFReader) -> None:
+    """Of the file's metadata alone: the reader for tokenizers would look at all weights as well,
+    and fail where it does not know one of their formats."""
+    import openvino_genai
+
+    end = min((int(tensor.field.offset) for tensor in reader.tensors), default=len(reader.data))
+    words = folder / "words.gguf"
+    with words.open("wb") as file:
+        file.write(reader.data[:_COUNT_AT].tobytes())
+        file.write(struct.pack("<Q", 0))
+        file.write(reader.data[_METADATA_AT:end].tobytes())
+    try:
+        openvino_genai.Tokenizer(words, enable_save_ov_model=True)
+    except RuntimeError:
+        raise InvalidModel(
+            "OpenVINO cannot read the tokenizer of this model",
+            hint="choose the engine llama_cpp",
+            code="engine_cannot_load",
+        ) from None
+    finally:
+        words.unlink()
+
+
+@contextlib.contextmanager
+def _no_room() -> Iterator[None]:
+    hint = "free space on its disk, or choose the engine llama_cpp"
+    try:
+        yield
+    except OSError as why:
+        if why.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StorageFull("there is no room for the cache of this model", hint=hint) from None
+
+
+def _settle(folder: Path) -> None:
+    """On the disk before it gets its name: a name stands for whole files."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _tidy(home: Path, *, but: Path) -> None:
+    """Remove folders of models that are gone, of other versions, and halves left behind."""
+    with contextlib.suppress(OSError):
+        for folder in home.iterdir():
+            if folder == but:
+                continue
+            if folder.name.startswith(_HALF):
+                stale = time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS
+            else:
+                stale = not _is_current(folder)
+            if stale:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_current(folder: Path) -> bool:
+    if not folder.name.endswith(f"-{_FORM}-{version('openvino-genai')}"):
+        return False
+    try:
+        return Path((folder / _ORIGIN).read_text()).exists()
+    except (OSError, UnicodeDecodeError):
+        return False
