@@ -12,6 +12,8 @@ import errno
 import os
 import shutil
 import struct
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,7 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dimora.core.errors import InvalidModel, StorageFull
+from dimora.engines._children import die_with_parent
 from dimora.engines._openvino_graph import build
+from dimora.engines._openvino_silence import silence
 from dimora.tasks.base import Model
 
 if TYPE_CHECKING:
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 _FORM = 1
 _ORIGIN = "origin"
 _HALF = "half-"
+_REASON = "reason"
+_INVALID, _NO_ROOM = 3, 4
 # What nobody has touched for so long was left by one that was killed.
 _ABANDONED_SECONDS = 3600.0
 _COUNT_AT = 8
@@ -56,9 +62,7 @@ def ready_folder(weights: str, model: Model, cache_path: str, scratch_path: str)
     except OSError:
         half = Path(tempfile.mkdtemp(prefix=_HALF, dir=scratch_path))
     try:
-        with _no_room():
-            _make(half, weights, model)
-            _settle(half)
+        _make(half, weights)
         if half.parent != home:
             yield half
             return
@@ -75,21 +79,62 @@ def forget_folder(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _make(folder: Path, weights: str, model: Model) -> None:
+def _make(folder: Path, weights: str) -> None:
+    """In a process of its own, since what is unpacked on the way leaves holes in memory."""
+    maker = [sys.executable, "-m", __name__, weights, str(folder)]
+    ended = subprocess.run(
+        maker, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent, check=False
+    ).returncode
+    if ended == _NO_ROOM:
+        raise StorageFull(
+            "there is no room for the cache of this model",
+            hint="free space on its disk, or choose the engine llama_cpp",
+        )
+    if ended:
+        why = "the process that prepares it for OpenVINO ended"
+        with contextlib.suppress(OSError):
+            why = (folder / _REASON).read_text()
+        raise InvalidModel(why, hint="choose the engine llama_cpp", code="engine_cannot_load")
+
+
+def main(weights: str, folder: Path) -> int:
+    """Makes the folder's files; 0, or how it ended."""
+    try:
+        _write(weights, folder)
+    except InvalidModel as why:
+        (folder / _REASON).write_text(why.message)
+        return _INVALID
+    except OSError as why:
+        if why.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _NO_ROOM
+        raise
+    return 0
+
+
+def _write(weights: str, folder: Path) -> None:
+    silence()
     import gguf
     import openvino
 
     try:
         reader = gguf.GGUFReader(weights)
     except (ValueError, IndexError, KeyError, TypeError):
-        raise InvalidModel("this GGUF file cannot be read", hint="`dimora verify`") from None
-    graph = build(reader, model)
-    openvino.save_model(graph, folder / "openvino_model.xml", compress_to_fp16=False)
-    _make_tokenizer(folder, reader)
+        raise InvalidModel("this GGUF file cannot be read") from None
+    graph = build(reader)
+    try:
+        openvino.save_model(graph, folder / "openvino_model.xml", compress_to_fp16=False)
+    except RuntimeError:
+        # It tells of a full disk in words of its own.
+        raise OSError(errno.ENOSPC, "the graph cannot be written") from None
+    _write_tokenizer(folder, reader)
     (folder / _ORIGIN).write_text(str(Path(weights).resolve()))
+    for path in folder.iterdir():
+        # On the disk before the folder gets its name: a name stands for whole files.
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
-def _make_tokenizer(folder: Path, reader: gguf.GGUFReader) -> None:
+def _write_tokenizer(folder: Path, reader: gguf.GGUFReader) -> None:
     """Of the file's metadata alone: the reader for tokenizers would look at all weights as well,
     and fail where it does not know one of their formats."""
     import openvino_genai
@@ -103,31 +148,9 @@ def _make_tokenizer(folder: Path, reader: gguf.GGUFReader) -> None:
     try:
         openvino_genai.Tokenizer(words, enable_save_ov_model=True)
     except RuntimeError:
-        raise InvalidModel(
-            "OpenVINO cannot read the tokenizer of this model",
-            hint="choose the engine llama_cpp",
-            code="engine_cannot_load",
-        ) from None
+        raise InvalidModel("OpenVINO cannot read the tokenizer of this model") from None
     finally:
         words.unlink()
-
-
-@contextlib.contextmanager
-def _no_room() -> Iterator[None]:
-    hint = "free space on its disk, or choose the engine llama_cpp"
-    try:
-        yield
-    except OSError as why:
-        if why.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise StorageFull("there is no room for the cache of this model", hint=hint) from None
-
-
-def _settle(folder: Path) -> None:
-    """On the disk before it gets its name: a name stands for whole files."""
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
 
 
 def _tidy(home: Path, *, but: Path) -> None:
@@ -151,3 +174,7 @@ def _is_current(folder: Path) -> bool:
         return Path((folder / _ORIGIN).read_text()).exists()
     except (OSError, UnicodeDecodeError):
         return False
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], Path(sys.argv[2])))

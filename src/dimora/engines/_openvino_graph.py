@@ -23,6 +23,7 @@ from dimora.engines._openvino_weights import (
     read_vector,
     stack,
     to_graph,
+    without_rests,
 )
 from dimora.tasks.base import Model
 
@@ -93,14 +94,16 @@ class _Facts(NamedTuple):
         )
 
 
-def build(reader: gguf.GGUFReader, model: Model) -> openvino.Model:
+def build(reader: gguf.GGUFReader) -> openvino.Model:
     """Raises InvalidModel when a tensor is missing or does not fit."""
     tensors = {str(tensor.name): tensor for tensor in reader.tensors}
-    facts = _Facts.of(model.architecture, model.metadata)
     try:
-        return _Decoder(tensors, facts, pairs_adjoin=model.architecture == "llama").build()
+        family = reader.fields["general.architecture"].contents()
+        told = {n: f.contents() for n, f in reader.fields.items() if n.startswith(f"{family}.")}
+        facts = _Facts.of(family, told)
+        return _Decoder(tensors, facts, pairs_adjoin=family == "llama").build()
     except KeyError as missing:
-        raise InvalidModel(f"the model has no tensor {missing}") from None
+        raise InvalidModel(f"the model has no {missing}") from None
     except (RuntimeError, ValueError):
         raise InvalidModel("the sizes of the model's tensors do not fit each other") from None
 
@@ -141,11 +144,9 @@ class _Decoder:
         for block in range(self._facts.blocks):
             numbers = self._block(block, numbers)
         numbers = self._norm(numbers, "output_norm.weight")
-        if "output.weight" in self._tensors:
-            writing = to_graph(self._matrix("output.weight"))
-        else:
-            writing = to_graph(reading)
-        logits = _Sums(numbers).times(writing)
+        separate = "output.weight" in self._tensors
+        writing = self._matrix("output.weight") if separate else reading
+        logits = _Sums(numbers).times(to_graph(without_rests(writing)))
         logits.output(0).set_names({"logits"})
         return openvino.Model(
             [ops.result(logits)], self._sinks, [words, mask, positions, beams], "decoder"

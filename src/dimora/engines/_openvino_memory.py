@@ -1,7 +1,8 @@
 """How much memory OpenVINO GenAI takes for a model on CPUs, before it is loaded.
 
-It reads a GGUF into matrices of its own, and packs each again for the registers when it is first
-used; both stay. All constants were measured with `bench/footprints.py` on x86-64 with AMX.
+The matrices of a GGUF are packed once for the registers, with a 32-bit scale for each block; the
+folder they came from is mapped and its pages are given back. Only the words that are read are
+looked up where they lie. All constants were measured with `bench/footprints.py` on x86-64 with AMX.
 """
 
 from __future__ import annotations
@@ -16,26 +17,29 @@ from dimora.tasks.options import LoadOptions
 
 class _Held(NamedTuple):
     """Bytes for each weight of a format: in a block, in the matrix that both reads and writes
-    words, in the one that only reads them. And those read to write a token."""
+    words, in the one that only reads them, in the one that only writes them. And those read to
+    write a token."""
 
     block: float
     both: float
     reading: float
+    writing: float
     read: float
 
 
-_FOUR_BITS = _Held(1.15, 1.75, 0.9, 0.58)
+_EIGHT_BITS = _Held(block=1.13, both=2.2, reading=1.1, writing=1.13, read=1.13)
+# Where blocks have a minimum too, and the matrix that writes words is laid out in 8 bits.
+_FOUR_BITS_AND_RESTS = _Held(block=0.67, both=1.7, reading=0.56, writing=1.13, read=0.67)
+_SIXTEEN_BITS = _Held(block=6.5, both=6.0, reading=2.0, writing=6.5, read=2.0)
 _HELD = {
-    "Q4_0": _FOUR_BITS,
-    "Q4_1": _FOUR_BITS,
-    "Q4_K": _FOUR_BITS,
-    "Q6_K": _Held(2.6, 3.6, 1.9, 1.19),
-    "Q8_0": _Held(2.3, 2.75, 1.4, 1.1),
-    "F16": _Held(8.1, 7.5, 2.0, 2.0),
-    "F32": _Held(8.1, 7.5, 4.0, 2.0),
+    "Q4_0": _Held(block=0.63, both=1.2, reading=0.56, writing=0.63, read=0.63),
+    "Q4_1": _FOUR_BITS_AND_RESTS,
+    "Q4_K": _FOUR_BITS_AND_RESTS,
+    "BF16": _SIXTEEN_BITS,
+    "F16": _SIXTEEN_BITS,
+    "F32": _SIXTEEN_BITS,
 }
-_EIGHT_BITS = _HELD["Q8_0"]
-_WIDE_TYPES = ("F16", "F32")
+_WIDE_TYPES = ("BF16", "F16", "F32")
 # Keys and values are kept in 8 bits with their scales; in 16 where the weights are, too.
 _KV_BYTES_PER_VALUE = 1.2
 _KV_BYTES_PER_WIDE_VALUE = 2.0
@@ -47,8 +51,8 @@ _WIDTH_COPIES = 8
 # Scores of the tokens before, and the compiled steps of one block.
 _PAST_TOKEN_BYTES = 3584
 _BLOCK_BYTES = 1_700_000
-_PROCESS_BYTES = 128 * 2**20
-_WORD_BYTES = 610
+_PROCESS_BYTES = 122 * 2**20
+_WORD_BYTES = 250
 
 
 def footprint(model: Model, options: LoadOptions) -> Footprint:
@@ -91,7 +95,7 @@ def _weights(model: Model, anatomy: Anatomy) -> tuple[int, int]:
         held += anatomy.reading.parameters * _held(anatomy.reading).both
     else:
         held += anatomy.reading.parameters * _held(anatomy.reading).reading
-        held += anatomy.writing.parameters * _held(anatomy.writing).block
+        held += anatomy.writing.parameters * _held(anatomy.writing).writing
     return round(held), round(read)
 
 

@@ -6,8 +6,9 @@ Q8_0 are. Where blocks have a minimum too (Q4_1, Q5_1, Q4_K, Q5_K), the weights 
 with the sum of what the block is multiplied with, which costs a thirty-second of the work. Whole
 zero points, as other readers make of the minima, would lose up to half a step of every weight.
 
-Two things are not exact, and far below the steps of the files: the rests have 8 bits in each row,
-and Q6_K, whose blocks are half as long, is laid out anew in 8 bits (an eighth of its step).
+Three things are not exact, and far below the steps of the files: the rests have 8 bits in each
+row; Q6_K, whose blocks are half as long, is laid out anew in 8 bits (an eighth of its step); and so
+is a matrix that writes words and would have rests.
 
 Formats: github.com/ggml-org/ggml, `src/ggml-common.h`.
 """
@@ -183,11 +184,7 @@ def _q6_k(raw: NDArray[Any]) -> Matrix:
     # Two scales of 16 weights become one of 32.
     weights = (numbers.astype(np.float32) - 32).reshape(len(raw), -1, 2, BLOCK // 2)
     weights *= scales.reshape(len(raw), -1, 2, 1)
-    whole = weights.reshape(len(raw), -1, BLOCK)
-    joint = np.maximum(whole.max(-1), -whole.min(-1)) / _LARGEST_INT8
-    whole /= np.where(joint == 0, 1, joint)[..., None]
-    laid_out = np.rint(whole, out=whole).astype(np.int8).reshape(len(raw), -1)
-    return Matrix(8, laid_out.shape[1], laid_out, joint)
+    return _laid_out_anew(weights.reshape(len(raw), -1, BLOCK))
 
 
 _READERS = {
@@ -200,6 +197,46 @@ _READERS = {
     "Q5_K": _q5_k,
     "Q6_K": _q6_k,
 }
+
+
+def without_rests(matrix: Matrix) -> Matrix:
+    """In 8 bits, where it has rests: the pipeline wants one product to be the logits."""
+    import numpy as np
+
+    if matrix.scales is None or matrix.rests is None:
+        return matrix
+    scales, rests = matrix.scales, matrix.rests
+
+    def lay_out(rows: NDArray[Any]) -> Matrix:
+        return _laid_out_anew(_whole(matrix, rows) * scales[rows, :, None] + rests[rows, :, None])
+
+    pieces = np.array_split(np.arange(matrix.rows), max(1, matrix.numbers.nbytes // _PIECE_BYTES))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return stack(list(pool.map(lay_out, pieces)))
+
+
+def _whole(matrix: Matrix, rows: NDArray[Any]) -> NDArray[Any]:
+    """The numbers of these rows as floats, (rows, blocks, 32)."""
+    import numpy as np
+
+    numbers = matrix.numbers[rows]
+    if matrix.bits == 4:
+        # The sign of the four bits is the highest bit of a byte once they are moved there.
+        pair = np.stack([numbers << 4, numbers & 0xF0], axis=-1).view(np.int8) >> 4
+        numbers = pair.reshape(len(rows), -1)
+    whole: NDArray[Any] = numbers.astype(np.float32).reshape(len(rows), -1, BLOCK)
+    return whole
+
+
+def _laid_out_anew(weights: NDArray[Any]) -> Matrix:
+    """In 8 bits, with the scale that the largest weight of a block asks for; changes `weights`."""
+    import numpy as np
+
+    rows = len(weights)
+    scales = np.maximum(weights.max(-1), -weights.min(-1)) / _LARGEST_INT8
+    weights /= np.where(scales == 0, 1, scales)[..., None]
+    numbers = np.rint(weights, out=weights).astype(np.int8).reshape(rows, -1)
+    return Matrix(8, numbers.shape[1], numbers, scales)
 
 
 def _halfs(blocks: NDArray[Any], at: int) -> NDArray[Any]:

@@ -12,10 +12,8 @@ import json
 import math
 import os
 import secrets
-import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -33,6 +31,7 @@ from dimora.core.errors import (
     PromptTooLong,
     WorkerDied,
 )
+from dimora.engines._children import die_with_parent
 from dimora.engines._grammar import schema_grammar
 from dimora.engines._llama_cpp_memory import PROMPT_CACHE_MIB
 from dimora.engines._llama_cpp_memory import footprint as footprint
@@ -50,7 +49,6 @@ _MARKS: tuple[str, ...] = (
     *("[TOOL_CALLS]", "[ARGS]", "<|python_tag|>", "<tool_call>", "</tool_call>"),
     *("<think>", "</think>", "[THINK]", "[/THINK]", "<|START_THINKING|>", "<|END_THINKING|>"),
 )
-_PR_SET_PDEATHSIG = 1
 
 
 def offer(settings: EngineSettings) -> Offer:
@@ -223,7 +221,7 @@ class _Executable:
             env=os.environ | {"LLAMA_API_KEY": setup.key},
             cwd=address.parent,
             stdin=subprocess.DEVNULL,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
         try:
             self._wait_until_ready(setup)
@@ -265,13 +263,6 @@ def _named_adapters(setup: _Setup) -> list[tuple[Path, float]]:
         link.symlink_to(path)
         named.append((link, scale))
     return named
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _cannot_load() -> InvalidModel:

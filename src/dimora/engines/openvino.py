@@ -12,7 +12,6 @@ import math
 import platform
 import queue
 import random
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -34,6 +33,7 @@ from dimora.engines._grammar import schema_grammar
 from dimora.engines._mapped_files import release_pages
 from dimora.engines._openvino_folders import forget_folder, ready_folder
 from dimora.engines._openvino_memory import footprint as footprint
+from dimora.engines._openvino_silence import silence
 from dimora.engines._reading import ENDS, Reading
 from dimora.engines._text_cuts import cut_text
 from dimora.engines.base import Cancellation, EngineSettings, ModelFiles, Offer
@@ -96,7 +96,7 @@ def load(
     files: ModelFiles, model: Model, options: LoadOptions, settings: EngineSettings
 ) -> OpenVino:
     """Raises InvalidModel when the pipeline cannot load the file, UnsupportedFeature never."""
-    _silence()
+    silence()
     import openvino_genai
 
     scheduler = openvino_genai.SchedulerConfig()
@@ -134,9 +134,11 @@ def _warm_up(pipeline: openvino_genai.ContinuousBatchingPipeline) -> None:
 
     config = openvino_genai.GenerationConfig(max_new_tokens=1, ignore_eos=True)
     words = openvino.Tensor(numpy.zeros((1, _KV_BLOCK_TOKENS), numpy.int64))
-    pipeline.add_request(0, words, config)
+    # The request lasts as long as its handle.
+    handle = pipeline.add_request(0, words, config)
     while pipeline.has_non_finished_requests():
         pipeline.step()
+    handle.read_all()
 
 
 def _folder_of(
@@ -156,13 +158,6 @@ def _properties(model: Model, options: LoadOptions) -> dict[str, Any]:
         # its matrix: nearer to the file than 16 bits throughout, and faster at writing.
         properties["INFERENCE_PRECISION_HINT"] = "f32"
     return properties
-
-
-def _silence() -> None:
-    """Keep OpenVINO from calling home: its package sends an event to a web service when it is
-    imported. Where its telemetry library cannot be imported it uses a stand-in that does nothing.
-    """
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 
 class _Ask:
