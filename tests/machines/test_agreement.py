@@ -36,7 +36,7 @@ PROMPTS = [
     "import numpy as",
 ]
 TOKENS = 5
-FLOOR = 0.6
+FLOOR = 0.5
 NEEDS_X86 = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"), reason="OpenVINO is for x86-64"
 )
@@ -80,20 +80,31 @@ def agreement(path: Path, scratch: Path) -> float:
 
 
 @NEEDS_X86
-def test_greedy_texts_of_both_engines_agree_on_most_prompts(q8_path, tmp_path, capsys):
-    rate = agreement(q8_path, tmp_path)
+def test_greedy_texts_of_both_engines_agree_on_most_prompts(
+    smollm2_path, q8_path, tmp_path, capsys
+):
+    rates = {
+        name: agreement(path, tmp_path / name)
+        for name, path in {"Q8_0": q8_path, "Q4_1": smollm2_path}.items()
+    }
     with capsys.disabled():
-        print(f"\ngreedy agreement of the engines over {TOKENS} tokens, Q8_0: {rate:.0%}")
-    assert rate >= FLOOR
+        print(f"\ngreedy agreement of the engines over {TOKENS} tokens: {rates}")
+    assert min(rates.values()) >= FLOOR
 
 
 @NEEDS_X86
-def test_the_rule_does_not_choose_the_engine_that_rounds(smollm2_path, q8_path, tmp_path):
+def test_a_llama_server_that_the_owner_names_comes_before_the_rule(smollm2_path, tmp_path):
     from dimora.engines import llama_cpp, openvino
     from dimora.engines.base import EngineSettings
 
-    settings = EngineSettings(scratch_path="")
-    store = ModelStore(tmp_path / "m", cache_path=tmp_path)
-    rounded, exact = store.find_file(smollm2_path), store.find_file(q8_path)
-    assert openvino.rank(rounded, settings)[0] < llama_cpp.rank(rounded, settings)[0]
-    assert openvino.rank(exact, settings)[0] > llama_cpp.rank(exact, settings)[0]
+    model = ModelStore(tmp_path / "m", cache_path=tmp_path).find_file(smollm2_path)
+
+    def first(named_by: str) -> bool:
+        path = "/usr/bin/llama-server" if named_by else ""
+        settings = EngineSettings(
+            scratch_path="", llama_server_path=path, llama_server_from=named_by
+        )
+        return openvino.rank(model, settings)[0] > llama_cpp.rank(model, settings)[0]
+
+    assert first("") and first("the toolchain")
+    assert not first("the settings")

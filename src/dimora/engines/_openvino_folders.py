@@ -43,15 +43,19 @@ _METADATA_AT = 16
 
 
 @contextlib.contextmanager
-def ready_folder(weights: str, model: Model, cache_path: str, scratch_path: str) -> Iterator[Path]:
-    """The folder of this model, made if need be; in `scratch_path` for the time of the `with`
-    where the cache cannot be written.
+def ready_folder(
+    weights: str, model: Model, cache_path: str, scratch_path: str, *, anew: bool = False
+) -> Iterator[Path]:
+    """The folder of this model, made if need be, or `anew`; in `scratch_path` for the time of the
+    `with` where the cache cannot be written.
 
     Raises InvalidModel, and StorageFull when there is no room.
     """
     home = Path(cache_path) / "openvino"
     digest = model.weights_digest.replace(":", "-").replace("/", "-")
     kept = home / f"{digest}-{_FORM}-{version('openvino-genai')}"
+    if anew:
+        shutil.rmtree(kept, ignore_errors=True)
     if (kept / _ORIGIN).is_file():
         yield kept
         return
@@ -72,11 +76,6 @@ def ready_folder(weights: str, model: Model, cache_path: str, scratch_path: str)
         yield kept
     finally:
         shutil.rmtree(half, ignore_errors=True)
-
-
-def forget_folder(folder: Path) -> None:
-    """Remove a folder that could not be loaded, so that it is made anew."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make(folder: Path, weights: str) -> None:

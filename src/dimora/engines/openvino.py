@@ -31,7 +31,7 @@ from dimora.engines import _openvino_graph
 from dimora.engines._folder_links import linked_folder
 from dimora.engines._grammar import schema_grammar
 from dimora.engines._mapped_files import release_pages
-from dimora.engines._openvino_folders import forget_folder, ready_folder
+from dimora.engines._openvino_folders import ready_folder
 from dimora.engines._openvino_memory import footprint as footprint
 from dimora.engines._openvino_silence import silence
 from dimora.engines._reading import ENDS, Reading
@@ -76,10 +76,12 @@ def refuses(model: Model) -> str:
         return "it reads GGUF files and OpenVINO IR only"
     if model.can("embedding"):
         return "it does not load embedding models from GGUF"
+    if why_not := _openvino_graph.refuses(model):
+        return why_not
     splits_words_like = model.metadata.get("tokenizer.ggml.pre", "")
     if model.metadata.get("tokenizer.ggml.model") != "gpt2" or splits_words_like not in _TOKENIZERS:
         return "it does not know the tokenizer of this model"
-    return _openvino_graph.refuses(model)
+    return ""
 
 
 def rank(model: Model, settings: EngineSettings) -> tuple[int, str]:
@@ -106,22 +108,31 @@ def load(
     scheduler.dynamic_split_fuse = True
     scheduler.enable_prefix_caching = True
     properties = _properties(model, options)
-    with _folder_of(files, model, settings) as folder:
-        try:
+
+    def open_folder(*, anew: bool) -> openvino_genai.ContinuousBatchingPipeline:
+        with _folder_of(files, model, settings, anew=anew) as folder:
             pipeline = openvino_genai.ContinuousBatchingPipeline(
                 str(folder), scheduler, "CPU", properties
             )
+            _warm_up(pipeline)
+            release_pages(folder.rglob("*.bin"))
+            return pipeline
+
+    try:
+        try:
+            pipeline = open_folder(anew=False)
         except RuntimeError:
-            if not files.folder:
-                forget_folder(folder)
-            other = "" if files.folder else "choose the engine llama_cpp; "
-            raise InvalidModel(
-                "OpenVINO cannot load this model",
-                hint=f"{other}log/workers.log in the home may say more",
-                code="engine_cannot_load",
-            ) from None
-        _warm_up(pipeline)
-        release_pages(folder.rglob("*.bin"))
+            if files.folder:
+                raise
+            # What was made of the model may have been damaged since.
+            pipeline = open_folder(anew=True)
+    except RuntimeError:
+        other = "" if files.folder else "choose the engine llama_cpp; "
+        raise InvalidModel(
+            "OpenVINO cannot load this model",
+            hint=f"{other}log/workers.log in the home may say more",
+            code="engine_cannot_load",
+        ) from None
     return OpenVino(pipeline, model, options)
 
 
@@ -142,11 +153,11 @@ def _warm_up(pipeline: openvino_genai.ContinuousBatchingPipeline) -> None:
 
 
 def _folder_of(
-    files: ModelFiles, model: Model, settings: EngineSettings
+    files: ModelFiles, model: Model, settings: EngineSettings, *, anew: bool
 ) -> contextlib.AbstractContextManager[Path]:
     if files.folder:
         return linked_folder(files.folder, settings.scratch_path)
-    return ready_folder(files.weights, model, settings.cache_path, settings.scratch_path)
+    return ready_folder(files.weights, model, settings.cache_path, settings.scratch_path, anew=anew)
 
 
 def _properties(model: Model, options: LoadOptions) -> dict[str, Any]:

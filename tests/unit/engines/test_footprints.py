@@ -151,7 +151,7 @@ def test_openvino_holds_sixteen_bit_weights_several_times():
     narrow = ("blk.0.ffn_up.weight", "Q4_0", (1024, 10240))
     held = footprint("openvino", model(WORDS, wide, **SMOLLM2)).weights_bytes
     four_bits = footprint("openvino", model(WORDS, narrow, **SMOLLM2)).weights_bytes
-    assert held > 4 * 1024 * 10240 * 2 > four_bits
+    assert held > 3 * 1024 * 10240 * 2 > four_bits
 
 
 def test_a_file_that_says_nothing_costs_its_size_and_the_process():

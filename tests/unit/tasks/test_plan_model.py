@@ -65,7 +65,8 @@ async def test_the_terminal_may_plan_a_file_and_nobody_else(make_house, tmp_path
 
 async def test_a_model_of_the_catalogue_is_planned_without_being_here(make_house):
     house = make_house(memory_limit_bytes=100 * GIB)
-    planned = await plan(house, "qwen3:4b", parallel=1)
+    options = Options(engine="llama_cpp")
+    planned = await plan(house, "qwen3:4b", parallel=1, options=options)
     assert not planned.here and planned.fits
     assert planned.forecast.footprint.kv_cache_bytes == 36 * 8 * 256 * 2 * 4096
     assert planned.speed is not None and 0 < planned.speed.low < planned.speed.high
