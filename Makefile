@@ -55,6 +55,8 @@ nightly: $(VENV)/.models
 bench: $(VENV)/.dev
 	DIMORA_HOME=.cache/home DIMORA_HOST=127.0.0.1:1 $(BIN)/dimora pull smollm2:135m
 	$(BIN)/python bench/measure.py --home .cache/home $(if $(PEER),--peer $(PEER))
+	$(if $(PEER),$(BIN)/python bench/compare.py --home .cache/compared --peer $(PEER) \
+		--model .cache/smollm2-135m.gguf --work ttft,prefix,stream,eight)
 
 docs: $(VENV)/.base
 	$(BIN)/python docs/generate.py

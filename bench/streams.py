@@ -16,8 +16,10 @@ class Stream:
 
     first_seconds: float = 0.0
     total_seconds: float = 0.0
+    prompt_tokens: int = 0
     output_tokens: int = 0
     pieces: int = 0
+    text: str = ""
 
     @property
     def tokens_per_second(self) -> float:
@@ -34,6 +36,7 @@ class Target:
     model: str
     key: str = ""
     extra: dict[str, object] = field(default_factory=dict)
+    host: str = "127.0.0.1"
 
     def complete(self, prompt: str, tokens: int) -> Stream:
         """Stream one greedy answer of exactly `tokens` tokens where the model does not stop."""
@@ -45,13 +48,36 @@ class Target:
             "stream": True,
             "stream_options": {"include_usage": True},
         } | self.extra
+        return self._stream("/v1/completions", body)
+
+    def extract(self, text: str, schema: dict[str, object]) -> Stream:
+        """An object by this schema, from a text; raises RuntimeError for anything else."""
+        body = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": text}],
+            "max_tokens": 300,
+            "temperature": 0,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "person", "strict": True, "schema": schema},
+            },
+        } | self.extra
+        stream = self._stream("/v1/chat/completions", body)
+        found = json.loads(stream.text)
+        if set(found) != set(schema["properties"]):  # type: ignore[call-overload]
+            raise RuntimeError(f"{self.name}: the object has {sorted(found)}")
+        return stream
+
+    def _stream(self, path: str, body: dict[str, object]) -> Stream:
         headers = {"Content-Type": "application/json"}
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=600)
         stream = Stream()
         started = time.perf_counter()
-        connection.request("POST", "/v1/completions", json.dumps(body), headers)
+        connection.request("POST", path, json.dumps(body), headers)
         response = connection.getresponse()
         if response.status != 200:
             raise RuntimeError(f"{self.name}: {response.status} {response.read()[:300]!r}")
@@ -59,12 +85,15 @@ class Target:
             if not line.startswith(b"data: {"):
                 continue
             event = json.loads(line[6:])
-            if event.get("usage"):
-                stream.output_tokens = event["usage"]["completion_tokens"] or stream.output_tokens
-            if event.get("choices") and event["choices"][0].get("text"):
+            if usage := event.get("usage"):
+                stream.output_tokens = usage["completion_tokens"] or stream.output_tokens
+                stream.prompt_tokens = usage["prompt_tokens"] or stream.prompt_tokens
+            choice = event["choices"][0] if event.get("choices") else {}
+            piece = choice.get("text") or (choice.get("delta") or {}).get("content")
+            if piece:
                 stream.pieces += 1
-                if not stream.first_seconds:
-                    stream.first_seconds = time.perf_counter() - started
+                stream.text += piece
+                stream.first_seconds = stream.first_seconds or time.perf_counter() - started
         stream.total_seconds = time.perf_counter() - started
         connection.close()
         return stream
