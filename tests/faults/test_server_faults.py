@@ -138,10 +138,14 @@ def _assert_quiet(server) -> None:
     def busy_seconds() -> float:
         return sum(sum(p.cpu_times()[:2]) for p in family)
 
+    def is_quiet() -> bool:
+        before = busy_seconds()
+        time.sleep(0.6)
+        return busy_seconds() - before < 0.2
+
     time.sleep(1.0)
-    before = busy_seconds()
-    time.sleep(0.6)
-    assert busy_seconds() - before < 0.2
+    # Beside other busy programs the batch that is computed takes longer.
+    wait_until(is_quiet, 3)
 
 
 def test_five_hundred_connections_at_once_are_all_answered(make_server):

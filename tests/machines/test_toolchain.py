@@ -111,15 +111,19 @@ def test_a_model_runs_in_the_toolchains_server_as_soon_as_there_is_one(
     toolchain, tmp_path, model_home
 ):
     home = copy_home(model_home, tmp_path / "home")
+    # With a draft, so that it is llama.cpp's by the rule.
+    recipe = tmp_path / "Modelfile"
+    recipe.write_text("FROM smollm2:135m\nDRAFT smollm2:135m\n")
+    run_dimora("create", "drafted", "-f", str(recipe), home=home, DIMORA_HOST="127.0.0.1:1")
     with serving(home) as server:
         assert "built-in server" in reason_after_a_question(server.url, home)
         (home / "toolchain").symlink_to(toolchain.root.parent)
-        run_dimora("stop", "smollm2:135m", home=home, DIMORA_HOST=server.url)
+        run_dimora("stop", "drafted", home=home, DIMORA_HOST=server.url)
         assert "the llama-server of the toolchain" in reason_after_a_question(server.url, home)
 
 
 def reason_after_a_question(url: str, home: Path) -> str:
-    body = {"model": "smollm2:135m", "prompt": "Say hi", "stream": False}
+    body = {"model": "drafted", "prompt": "Say hi", "stream": False}
     body["options"] = {"num_predict": 4}
     with urllib.request.urlopen(f"{url}/api/generate", json.dumps(body).encode()) as answer:
         assert json.load(answer)["done"]
