@@ -5,7 +5,8 @@ A file on this shelf has five functions beside the Engine it makes:
     offer(settings) -> Offer          is the engine here, which version; must not import the SDK
     refuses(model) -> str             why this model cannot be loaded, "" if it can
     rank(model, settings) -> (int, str)   how well it suits this model, and why in words;
-                                      the highest wins, 0 runs only when pinned
+                                      the highest wins, below FAITHFUL_RANK it is not loaded just
+                                      as its file says, 0 runs only when pinned
     footprint(model, options) -> Footprint   the memory it will take, by its own way to keep things
     load(files, model, options, settings) -> Engine   in the worker; raises DimoraError
 """
@@ -23,18 +24,24 @@ from dimora.tasks.advice import Footprint
 from dimora.tasks.base import Embedded, Feature, Finish, Model, Token
 from dimora.tasks.options import LoadOptions, Sampling
 
+# An engine that rounds weights of the file, or leaves out a part of the model, ranks itself lower:
+# being fast does not make up for that.
+FAITHFUL_RANK = 30
+
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The part of the settings that engines see. `scratch_path` is a private 0700 directory.
 
     `llama_server_path` is the executable to run, `llama_server_from` who named it, in words;
-    `llama_server_refused` says why the one that was named is not run.
+    `llama_server_build` is another when the executable is. `llama_server_refused` says why the one
+    that was named is not run.
     """
 
     scratch_path: str
     cache_path: str = ""
     llama_server_path: str = ""
     llama_server_from: str = ""
+    llama_server_build: str = ""
     llama_server_refused: str = ""
 
 

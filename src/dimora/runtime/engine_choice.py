@@ -3,18 +3,30 @@
 The rule: what is pinned (by the request, the model's PARAMETER, or the settings) is taken, and an
 error says so when it cannot be. Otherwise every engine on the shelf that is here and does not
 refuse the model ranks itself for it, and the highest rank wins; rank 0 means only when pinned.
+Where a measurement decides (`dimora bench --apply`), the fastest at the typical request wins of
+those that it has figures of and that load the model just as its file says.
 """
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Mapping
 from types import ModuleType
 
 import msgspec
 
 from dimora.core.errors import ConfigurationError, UnsupportedFeature
 from dimora.core.shelf import Shelf
-from dimora.engines.base import EngineSettings
+from dimora.engines.base import FAITHFUL_RANK, EngineSettings
 from dimora.tasks.base import Model
+from dimora.tasks.profile import (
+    TYPICAL_READ_TOKENS,
+    TYPICAL_WRITTEN_TOKENS,
+    Figures,
+    Profile,
+    typical_seconds,
+)
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -22,8 +34,27 @@ class Choice(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Rank(msgspec.Struct, frozen=True, order=True):
+    """How well an engine suits a model, by its own words. `why_not`: it cannot load it at all."""
+
+    rank: int
+    engine: str
+    reason: str
+    why_not: str = ""
+
+    @property
+    def is_faithful(self) -> bool:
+        return self.rank >= FAITHFUL_RANK
+
+
 def choose_engine(
-    shelf: Shelf, model: Model, settings: EngineSettings, *, pinned: str, pinned_by: str
+    shelf: Shelf,
+    model: Model,
+    settings: EngineSettings,
+    *,
+    pinned: str,
+    pinned_by: str,
+    profile: Profile | None = None,
 ) -> Choice:
     """The reason also tells of engines that would have come first, why they did not.
 
@@ -39,29 +70,69 @@ def choose_engine(
                 code="engine_refuses",
             )
         return Choice(pinned, f"pinned by {pinned_by}")
-    ranked: list[tuple[int, str, str]] = []
-    refused: list[tuple[int, str]] = []
-    for name, module in shelf.all().items():
-        why_not = _why_not(module, model, settings)
-        rank, reason = module.rank(model, settings)
-        if why_not:
-            refused.append((rank, f"{name}: {why_not}"))
-        elif rank > 0:
-            ranked.append((rank, name, reason))
-    if not ranked:
-        told = "; ".join(why_not for _, why_not in refused)
+    ranks = ranks_of(shelf, model, settings)
+    willing = [one for one in ranks.values() if not one.why_not and one.rank > 0]
+    refusing = [one for one in ranks.values() if one.why_not]
+    if not willing:
+        told = "; ".join(f"{one.engine}: {one.why_not}" for one in refusing)
         raise UnsupportedFeature(
             f"no engine here can load this model ({told})", code="engine_refuses"
         )
-    best, name, reason = max(ranked)
-    better = [why_not for rank, why_not in refused if rank > best]
-    return Choice(name, "; ".join([reason, *better]))
+    measured = fastest(profile, ranks) if profile and not profile.stale else None
+    if profile and measured:
+        return Choice(measured.engine, _measured_reason(profile, measured, ranks))
+    best = max(willing)
+    better = [f"{one.engine}: {one.why_not}" for one in refusing if one.rank > best.rank]
+    if profile and profile.stale:
+        better.append(f"the measurement of {day(profile)} holds no longer: {profile.stale}")
+    return Choice(best.engine, "; ".join([best.reason, *better]))
+
+
+def ranks_of(shelf: Shelf, model: Model, settings: EngineSettings) -> dict[str, Rank]:
+    """What each engine on the shelf says of the model, by name."""
+    found = {}
+    for name, module in shelf.all().items():
+        rank, reason = module.rank(model, settings)
+        found[name] = Rank(rank, name, reason, _why_not(module, model, settings))
+    return found
 
 
 def refusals(shelf: Shelf, model: Model, settings: EngineSettings) -> dict[str, str]:
     """Why each engine that cannot load this model cannot, by name."""
     why_nots = {name: _why_not(module, model, settings) for name, module in shelf.all().items()}
     return {name: why_not for name, why_not in why_nots.items() if why_not}
+
+
+def fastest(profile: Profile, ranks: Mapping[str, Rank]) -> Figures | None:
+    """The figures of the engine that a measurement chooses; None when it may choose none."""
+    eligible = [figures for figures in profile.figures if _may_run(figures, profile, ranks)]
+    return min(eligible, key=typical_seconds, default=None)
+
+
+def _may_run(figures: Figures, profile: Profile, ranks: Mapping[str, Rank]) -> bool:
+    rank = ranks.get(figures.engine)
+    if rank is None or rank.why_not or rank.rank <= 0 or math.isinf(typical_seconds(figures)):
+        return False
+    return rank.is_faithful or profile.inexact
+
+
+def day(profile: Profile) -> str:
+    """When it was measured, such as `23 Nov 2025`."""
+    when = time.localtime(profile.measured_at)
+    return f"{when.tm_mday} {time.strftime('%b %Y', when)}"
+
+
+def _measured_reason(profile: Profile, chosen: Figures, ranks: Mapping[str, Rank]) -> str:
+    """Such as `measured 23 Nov 2025: 1.9 s to read 1000 tokens and write 250, llama_cpp 9.8 s`."""
+    work = f"to read {TYPICAL_READ_TOKENS} tokens"
+    work += f" and write {TYPICAL_WRITTEN_TOKENS}" if chosen.writes else ""
+    others = [
+        f"{one.engine} {typical_seconds(one):.1f} s"
+        for one in sorted(profile.figures, key=typical_seconds)
+        if one is not chosen and _may_run(one, profile, ranks)
+    ]
+    told = f"measured {day(profile)}: {typical_seconds(chosen):.1f} s {work}"
+    return ", ".join([told, *others])
 
 
 def _pinned_module(shelf: Shelf, name: str) -> ModuleType:

@@ -41,7 +41,8 @@ from dimora.runtime.bandwidth import bandwidth
 from dimora.runtime.lending import Lending, LentReservation
 from dimora.runtime.planning import Planner
 from dimora.runtime.processor import processor_name
-from dimora.runtime.speeds import Speeds, expect
+from dimora.runtime.profiles import Profiles
+from dimora.runtime.speeds import Speeds, expect, with_figures
 from dimora.storage.disk import disk_errors
 from dimora.tasks.advice import Acceptance, Advice, Forecast, Speed, Terms
 from dimora.tasks.base import (
@@ -57,6 +58,7 @@ from dimora.tasks.card import Card, Difference
 from dimora.tasks.finding import Finding
 from dimora.tasks.keeping import BundledModel, BundleKey, BundleTold, Fault, StoreTold
 from dimora.tasks.options import Options
+from dimora.tasks.profile import Benched, BenchWish, Profile
 from dimora.tasks.recipe import Recipe
 
 _log = logging.getLogger("dimora.runtime")
@@ -81,7 +83,8 @@ class House:
         self.ledger = Ledger()
         self.audit = Audit(settings.audit_path)
         self.lending = Lending(settings, self.ledger, self._files_of)
-        self.planner = Planner(settings, engines.SHELF, self.lending.engine_settings)
+        self.profiles = Profiles(settings.home)
+        self.planner = Planner(settings, engines.SHELF, self.lending.engine_settings, self.profiles)
         self.acceptances = Acceptances(settings.acceptances_path, settings.accepted_licences)
         self.speeds = Speeds(settings.home / "cache")
         self._identities = Identities(settings)
@@ -264,7 +267,23 @@ class RoomsFor:
         house = self._house
         found = await asyncio.to_thread(bandwidth, house.settings.home / "cache")
         seen = house.speeds.seen(model.load_key, forecast.engine)
-        return expect(forecast.footprint, forecast.num_ctx, found, seen)
+        speed = expect(forecast.footprint, forecast.num_ctx, found, seen)
+        profile = house.planner.profile(model)
+        return with_figures(speed, profile, forecast.engine) if profile else speed
+
+    def profile(self, model: Model) -> Profile | None:
+        return self._house.planner.profile(model)
+
+    async def forget_profile(self, model: Model) -> bool:
+        return await asyncio.to_thread(self._house.profiles.forget, model.load_key)
+
+    def bench(
+        self, model: Model, wish: BenchWish
+    ) -> AsyncGenerator[Progress | Queued | Benched, None]:
+        # Only this needs what it imports, and most requests are not this.
+        from dimora.runtime.benching import bench
+
+        return bench(self._house, self.principal.workspace, model, wish)
 
     def refusals(self, model: Model) -> dict[str, str]:
         return self._house.planner.refusals(model)

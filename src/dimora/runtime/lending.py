@@ -73,6 +73,8 @@ class Lending:
             keep_alive_seconds=settings.keep_alive_seconds,
         )
         self._scheduler = Scheduler(limits, self._memory_limit)
+        # How many requests ever came.
+        self.arrived = 0
         self._tickets = itertools.count(1)
         self._grants: dict[int, asyncio.Future[Loaded]] = {}
         self._models: dict[str, Model] = {}
@@ -92,10 +94,12 @@ class Lending:
         workspace: str,
         keep_alive: float | None,
         batch: bool,
+        seat: str = "",
     ) -> LentReservation:
+        """`seat` is one of its own, beside that of all who ask for the model."""
         demand = Demand(
             ticket=next(self._tickets),
-            seat=model.load_key,
+            seat=seat or model.load_key,
             plan=plan,
             workspace=workspace,
             batch=batch,
@@ -106,6 +110,7 @@ class Lending:
     def arrive(self, model: Model, demand: Demand) -> asyncio.Future[Loaded]:
         """The future holds the loan, or why there is none."""
         grant: asyncio.Future[Loaded] = asyncio.get_running_loop().create_future()
+        self.arrived += 1
         self._grants[demand.ticket] = grant
         self._models[demand.seat] = model
         self._carry_out(self._scheduler.arrive(demand, time.monotonic()))
@@ -123,6 +128,20 @@ class Lending:
 
     def note_wait(self, model: Model, seconds: float) -> None:
         self._ledger.note_wait(model.name, seconds)
+
+    def crowded_by(self, estimate_bytes: int) -> list[str]:
+        """The names of the models of which one would have to leave memory for so much."""
+        seats = self._scheduler.crowded_by(estimate_bytes)
+        return sorted({self._models[seat].name for seat in seats})
+
+    def requests(self) -> int:
+        """How many are answered or wait, for all models."""
+        return self._scheduler.requests()
+
+    async def emptied(self, seat: str) -> None:
+        """Returns when the worker of a seat that is stopping has ended."""
+        while seat in self._scheduler.seats and self._jobs:
+            await asyncio.wait(list(self._jobs), return_when=asyncio.FIRST_COMPLETED)
 
     async def unload(self, model: Model) -> None:
         self._carry_out(self._scheduler.unload(model.load_key, time.monotonic()))
@@ -294,6 +313,7 @@ class Lending:
             cache_path=str(self._settings.home / "cache"),
             llama_server_path=server.path,
             llama_server_from=server.named_by,
+            llama_server_build=server.build,
             llama_server_refused=server.refused,
         )
 
@@ -362,6 +382,7 @@ class LentModel:
         self.num_ctx = loaded.worker.context_tokens
         self.queue_seconds = queue_seconds
         self.load_seconds = load_seconds
+        self.version = loaded.worker.version
         self._worker = loaded.worker
 
     def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Token | Finish, None]:
@@ -375,3 +396,7 @@ class LentModel:
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
         return await self._worker.detokenize(tokens)
+
+    def memory_bytes(self) -> int:
+        """What the worker holds now."""
+        return self._worker.memory_bytes()

@@ -26,11 +26,15 @@ _VERSION = re.compile(r"version: (?:(\d+)\.(\d+)\.(\d+)\S* \(build (\d+)|(\d+) )
 
 class LlamaServer(msgspec.Struct, frozen=True):
     """An executable and who named it. `refused` says why that one is not run; `path` is empty then,
-    and where there is none."""
+    and where there is none. `build` is another when the file is."""
 
     path: str = ""
     named_by: str = ""
     refused: str = ""
+
+    @property
+    def build(self) -> str:
+        return "-".join(map(str, _seal(Path(self.path)))) if self.path else ""
 
 
 class LlamaServers:

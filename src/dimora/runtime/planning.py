@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from dimora.core.settings import Settings
 from dimora.core.shelf import Shelf
 from dimora.engines.base import EngineSettings
-from dimora.runtime.engine_choice import Choice, choose_engine, refusals
+from dimora.runtime.engine_choice import Choice, Rank, choose_engine, ranks_of, refusals
+from dimora.runtime.profiles import Profiles, new_profile, why_stale
 from dimora.runtime.scheduler import Plan
 from dimora.tasks.advice import Footprint
 from dimora.tasks.base import Model
 from dimora.tasks.options import DEFAULTS, LOAD_FIELDS, LoadOptions, Options
+from dimora.tasks.profile import Figures, Profile
 
 _DEFAULT_CONTEXT = 4096
 _DEFAULT_PARALLEL = 4
@@ -22,15 +26,21 @@ _FOOTPRINTS = 256
 
 class Planner:
     """Plans of one house. Remembers which engine it chose for a model, since asking every engine
-    takes milliseconds, for as long as `engine_settings` gives the same llama-server."""
+    takes milliseconds, for as long as `engine_settings` gives the same llama-server and the
+    measurement of the model is the same."""
 
     def __init__(
-        self, settings: Settings, engines: Shelf, engine_settings: Callable[[], EngineSettings]
+        self,
+        settings: Settings,
+        engines: Shelf,
+        engine_settings: Callable[[], EngineSettings],
+        profiles: Profiles,
     ) -> None:
         self._settings = settings
         self._engines = engines
         self._engine_settings = engine_settings
-        self._choices: dict[tuple[str, ...], Choice] = {}
+        self._profiles = profiles
+        self._choices: dict[tuple[object, ...], Choice] = {}
         self._footprints: dict[tuple[str, str, LoadOptions], Footprint] = {}
 
     def plan(self, model: Model, options: Options, *, parallel: int = 0) -> Plan:
@@ -38,7 +48,7 @@ class Planner:
 
         Raises UnsupportedFeature when no engine, or not the pinned one, can load the model.
         """
-        choice = self._choose(model, options)
+        choice, _ = self.choose(model, options)
         load = _load_options(model, options, self._settings, parallel)
         insisted = frozenset(name for name in LOAD_FIELDS if getattr(options, name) is not None)
         return Plan(
@@ -62,19 +72,54 @@ class Planner:
         """Why each engine that cannot load this model cannot, by name."""
         return refusals(self._engines, model, self._engine_settings())
 
-    def _choose(self, model: Model, options: Options) -> Choice:
-        if options.engine:
-            own = model.options.engine == options.engine
-            pinned, pinned_by = options.engine, "the model" if own else "the request"
-        else:
-            pinned, pinned_by = self._settings.engine, "the settings"
+    def profile(self, model: Model) -> Profile | None:
+        """What was measured of the model to decide, with why it does no longer, if so."""
+        return self._checked(self._profiles.of(model.load_key), self._engine_settings())
+
+    def choose(
+        self, model: Model, options: Options, *, measured: Profile | None = None
+    ) -> tuple[Choice, bool]:
+        """The engine for these options, and whether it was pinned.
+
+        `measured` stands in for the measurement that decides now, if one does.
+        Raises UnsupportedFeature when no engine, or not the pinned one, can load the model.
+        """
+        pinned, pinned_by = self._pinned(model, options)
         now = self._engine_settings()
-        key = (model.load_key, pinned, pinned_by, now.llama_server_path, now.llama_server_refused)
+        profile = measured or self._profiles.of(model.load_key)
+        when = profile.measured_at if profile else 0.0
+        server = (now.llama_server_path, now.llama_server_build, now.llama_server_refused)
+        key = (model.load_key, pinned, pinned_by, when, *server)
         if key not in self._choices:
             self._choices[key] = choose_engine(
-                self._engines, model, now, pinned=pinned, pinned_by=pinned_by
+                self._engines,
+                model,
+                now,
+                pinned=pinned,
+                pinned_by=pinned_by,
+                profile=self._checked(profile, now),
             )
-        return self._choices[key]
+        return self._choices[key], bool(pinned)
+
+    def ranks(self, model: Model) -> dict[str, Rank]:
+        """What each engine says of the model, by name."""
+        return ranks_of(self._engines, model, self._engine_settings())
+
+    def new_profile(self, figures: tuple[Figures, ...], *, inexact: bool) -> Profile:
+        """Of here and now."""
+        return new_profile(self._engines, self._engine_settings(), figures, inexact=inexact)
+
+    def _checked(self, stored: Profile | None, now: EngineSettings) -> Profile | None:
+        if stored is None:
+            return None
+        return msgspec.structs.replace(stored, stale=why_stale(stored, self._engines, now))
+
+    def _pinned(self, model: Model, options: Options) -> tuple[str, str]:
+        """The engine that is pinned, empty for none, and by whom."""
+        if options.engine:
+            own = model.options.engine == options.engine
+            return options.engine, "the model" if own else "the request"
+        return self._settings.engine, "the settings"
 
 
 def _load_options(model: Model, options: Options, settings: Settings, parallel: int) -> LoadOptions:

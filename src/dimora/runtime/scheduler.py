@@ -209,6 +209,18 @@ class Scheduler:
         demand = self._demands.get(ticket)
         return self.seats[demand.seat].queue.place(ticket, now) if demand else 0
 
+    def crowded_by(self, estimate_bytes: int) -> list[str]:
+        """The seats of which one would have to leave memory before so much could be loaded; none
+        when there is room, and none when there would not be with all of them gone."""
+        others = [s for s in self.seats.values() if s.in_memory]
+        missing, too_many, limit = self._missing(others, estimate_bytes)
+        crowded = (missing > 0 or too_many) and estimate_bytes <= limit
+        return [s.name for s in others] if crowded else []
+
+    def requests(self) -> int:
+        """How many are answered or wait."""
+        return sum(len(s.active) + len(s.queue) for s in self.seats.values())
+
     # Decisions.
 
     def _refusal(self, seat: Seat, demand: Demand) -> DimoraError | None:
@@ -266,10 +278,7 @@ class Scheduler:
             return []
         plan = self._demands[head.ticket].plan
         others = [s for s in self.seats.values() if s.in_memory]
-        used = sum(s.memory_bytes for s in others)
-        limit = self._memory_limit(used)
-        missing = used + plan.estimate_bytes - limit
-        too_many = 0 < self._limits.max_loaded <= len(others)
+        missing, too_many, limit = self._missing(others, plan.estimate_bytes)
         if missing <= 0 and not too_many:
             seat.state, seat.plan, seat.closing = "loading", plan, False
             seat.memory_bytes = plan.estimate_bytes
@@ -295,6 +304,14 @@ class Scheduler:
             if ready:
                 min(ready, key=lambda s: s.last_used).closing = True
         return []
+
+    def _missing(self, loaded: list[Seat], estimate_bytes: int) -> tuple[int, bool, int]:
+        """The bytes that are missing for one more beside these, whether there are too many models,
+        and the bytes that all may take."""
+        used = sum(s.memory_bytes for s in loaded)
+        limit = self._memory_limit(used)
+        too_many = 0 < self._limits.max_loaded <= len(loaded)
+        return used + estimate_bytes - limit, too_many, limit
 
     def _refuse_all(self, seat: Seat, error: DimoraError) -> list[Effect]:
         tickets = [w.ticket for w in seat.queue]

@@ -11,6 +11,7 @@ import msgspec
 from dimora.core.types import Usage
 from dimora.storage.disk import make_private_directory, write_whole
 from dimora.tasks.advice import Footprint, Speed
+from dimora.tasks.profile import Profile
 
 # The share of the memory's bandwidth that engines reach, and what each block of the model adds:
 # threads wait for each other. From `bench/BENCHMARKS.md`; small models are slowed by the latter.
@@ -47,7 +48,11 @@ class Speeds:
             or before.written,
             read=_rate(read, usage.prompt_seconds, _LEAST_READ) or before.read,
         )
-        if seen != before:
+        self.put(load_key, engine, seen)
+
+    def put(self, load_key: str, engine: str, seen: Seen) -> None:
+        """Learn what was seen otherwise."""
+        if seen != self.seen(load_key, engine):
             with self._lock:
                 self._new[f"{engine} {load_key}"] = seen
 
@@ -94,6 +99,21 @@ def expect(footprint: Footprint, num_ctx: int, bytes_per_second: float, seen: Se
         high_when_full=rate(_HIGH_SHARE, _HIGH_BLOCK_SECONDS, num_ctx),
         measured=seen.written,
         measured_prompt=seen.read,
+    )
+
+
+def with_figures(speed: Speed, profile: Profile, engine: str) -> Speed:
+    """What was measured on purpose counts more than what was seen last."""
+    figures = None if profile.stale else profile.figures_of(engine)
+    if figures is None:
+        return speed
+    return msgspec.structs.replace(
+        speed,
+        measured=figures.written_rate,
+        measured_prompt=figures.read_rate,
+        measured_together=figures.together_rate,
+        streams=figures.streams,
+        measured_at=profile.measured_at,
     )
 
 

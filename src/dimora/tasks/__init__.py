@@ -18,6 +18,7 @@ _SHARED = frozenset(
         "keeping",
         "modelfile",
         "options",
+        "profile",
         "recipe",
         "writing",
     }

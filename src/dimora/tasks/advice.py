@@ -127,7 +127,9 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
 class Speed(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens per second one answer is written with: between `low` and `high` by the bandwidth
     of the memory, at the end of a full window between the other two. `measured` and
-    `measured_prompt` are what this machine did last, 0 if never."""
+    `measured_prompt` are what this machine did last, 0 if never; with `measured_at` (seconds since
+    1970) what it did when it was measured on purpose, `streams` answers in all
+    `measured_together`."""
 
     bandwidth_bytes_per_second: float
     low: float
@@ -136,6 +138,9 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
     high_when_full: float
     measured: float = 0.0
     measured_prompt: float = 0.0
+    measured_together: float = 0.0
+    streams: int = 0
+    measured_at: float = 0.0
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from dimora.tasks.card import Card, Difference
 from dimora.tasks.finding import Finding
 from dimora.tasks.keeping import BundledModel, BundleKey, BundleTold, Fault, StoreTold
 from dimora.tasks.options import LoadOptions, Options, Sampling
+from dimora.tasks.profile import Benched, BenchWish, Profile
 from dimora.tasks.recipe import Recipe
 
 # What a principal may be allowed to do; every task names the one it needs.
@@ -454,6 +455,20 @@ class Rooms(Protocol):
 
     def refusals(self, model: Model) -> dict[str, str]:
         """Why each engine that cannot load this model cannot, by the engine's name."""
+
+    def bench(
+        self, model: Model, wish: BenchWish
+    ) -> AsyncGenerator[Progress | Queued | Benched, None]:
+        """Time engines with a model; one Benched, last.
+
+        Raises UnsupportedFeature, Conflict when others would disturb it or be disturbed.
+        """
+
+    def profile(self, model: Model) -> Profile | None:
+        """The measurement that decides which engine runs a model, or did while it held."""
+
+    async def forget_profile(self, model: Model) -> bool:
+        """True when there was one."""
 
     def examine(self, *, reach: bool) -> AsyncGenerator[Finding, None]:
         """What there is to know of the house; with `reach` every host of the settings is asked."""

@@ -11,6 +11,7 @@ from dimora.tasks.advice import Acceptance
 from dimora.tasks.base import Model, Right, Rooms
 from dimora.tasks.modelfile import Modelfile, is_version, is_writable, write_modelfile
 from dimora.tasks.options import Options
+from dimora.tasks.profile import Profile
 
 RIGHT: Right = "read"
 
@@ -23,12 +24,13 @@ class ShowModel(Request, frozen=True, kw_only=True, tag="show_model"):
 
 class ModelShown(Event, frozen=True, kw_only=True, tag="model_shown"):
     """`modelfile` is a Modelfile that makes this model again from its own name. `acceptances` say
-    who agreed to its licence."""
+    who agreed to its licence. `profile` is the measurement that decides which engine runs it."""
 
     shown: Model
     modelfile: str
     refused_by: dict[str, str] = {}
     acceptances: tuple[Acceptance, ...] = ()
+    profile: Profile | None = None
 
 
 async def run(request: ShowModel, rooms: Rooms) -> AsyncIterator[Event]:
@@ -42,6 +44,7 @@ async def run(request: ShowModel, rooms: Rooms) -> AsyncIterator[Event]:
         modelfile=modelfile_of(model),
         refused_by=rooms.refusals(model),
         acceptances=tuple(rooms.models.acceptances(model.name)),
+        profile=rooms.profile(model),
     )
     yield Done(warnings=request.warnings)
 
