@@ -7,6 +7,8 @@ which is never pushed out unless somebody insists.
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -17,7 +19,7 @@ import psutil
 from dimora.core.errors import Conflict, DimoraError, UnsupportedFeature
 from dimora.core.types import Progress, Queued
 from dimora.models.converting.scoring import read_scoring_text
-from dimora.runtime.engine_choice import Choice, Rank, fastest
+from dimora.runtime.engine_choice import Choice, Rank, eligible
 from dimora.runtime.processor import processor_name
 from dimora.runtime.scheduler import Plan
 from dimora.runtime.speeds import Seen
@@ -28,12 +30,12 @@ from dimora.tasks.profile import Benched, BenchWish, EngineTold, Figures, Profil
 
 if TYPE_CHECKING:
     from dimora.runtime.house import House
+    from dimora.runtime.lending import LentModel
 
 # With more answers at once than this nothing new is learnt.
 _MOST_STREAMS = 8
-_IDLE_SECONDS = 0.5
-# A machine that does this much beside is too busy to time anything well.
-_BUSY_PERCENT = 40.0
+# With this much of the processor in other hands nothing is timed well.
+_FOREIGN_SHARE = 0.2
 _INSIST = "--force measures all the same"
 
 
@@ -50,14 +52,12 @@ async def bench(
     if not wish.force:
         _require_quiet(house, plans)
     await asyncio.to_thread(house.models.verified_files, model)
-    busy = await asyncio.to_thread(psutil.cpu_percent, _IDLE_SECONDS)
     timing = _Timing(house, workspace, model, wish)
     for plan in plans.values():
         async with aclosing(timing.time(plan)) as steps:
             async for step in steps:
                 yield step
-    figures = tuple(_told_busy(one, busy) for one in timing.figures)
-    profile = house.planner.new_profile(figures, inexact=wish.inexact)
+    profile = house.planner.new_profile(tuple(timing.figures), inexact=wish.inexact)
     benched = _weigh(house, model, wish, profile, ranks)
     benched = msgspec.structs.replace(benched, failed=timing.failed, refused=refused)
     if wish.apply and not benched.not_applied:
@@ -106,6 +106,7 @@ class _Timing:
             async for place in reservation.wait():
                 yield place
             arrived, others = lending.arrived, lending.requests() - 1
+            company = _Company(reservation.loan)
             trial = Trial(
                 reservation.loan,
                 QUICK if self._wish.quick else Effort(),
@@ -117,6 +118,9 @@ class _Timing:
                 yield Progress(status=f"{plan.engine}: {words}")
                 await step()
             figures = trial.figures()
+            if (share := company.foreign_share()) > _FOREIGN_SHARE:
+                note = f"other programs had {share:.0%} of the processor meanwhile"
+                figures = _noted(figures, note)
             if others or lending.arrived != arrived:
                 note = "other requests were answered meanwhile"
                 figures = _noted(msgspec.structs.replace(figures, disturbed=True), note)
@@ -172,10 +176,28 @@ def _require_room(house: House, plan: Plan) -> None:
         )
 
 
-def _told_busy(figures: Figures, busy_percent: float) -> Figures:
-    if busy_percent < _BUSY_PERCENT:
-        return figures
-    return _noted(figures, f"the machine was {busy_percent:.0f} % busy before it was measured")
+class _Company:
+    """Who else uses the processor from now on."""
+
+    def __init__(self, loan: LentModel) -> None:
+        self._loan = loan
+        self._started = self._look()
+
+    def _look(self) -> tuple[float, float, float]:
+        """Seconds: of the clock, of all processors at work, of the worker and this process."""
+        times = psutil.cpu_times()
+        idle = times.idle + getattr(times, "iowait", 0.0)
+        # Those of guests are counted among the users' already.
+        guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
+        own = sum(os.times()[:2])
+        return time.monotonic(), sum(times) - idle - guests, self._loan.cpu_seconds() + own
+
+    def foreign_share(self) -> float:
+        """The part of all processors that others had."""
+        passed, working, ours = (
+            now - then for now, then in zip(self._look(), self._started, strict=True)
+        )
+        return max(0.0, (working - ours) / max(passed, 1e-6) / (os.cpu_count() or 1))
 
 
 def _noted(figures: Figures, note: str) -> Figures:
@@ -192,14 +214,14 @@ def _weigh(
     """What the figures would change."""
     figures = profile.figures
     runs, pinned = _choice(house, model)
-    chosen = fastest(profile, ranks)
+    chosen = eligible(profile, ranks)
     would = None
-    if chosen is not None and not pinned:
+    if chosen and not pinned:
         choice, _ = house.planner.choose(model, model.options, measured=profile)
         would = EngineTold(choice.engine, choice.reason)
     disturbed = any(one.disturbed for one in figures)
     not_applied = ""
-    if wish.apply and chosen is None:
+    if wish.apply and not chosen:
         not_applied = "no engine that may be chosen has figures"
     elif wish.apply and disturbed and not wish.force:
         not_applied = f"others were answered while it was measured; {_INSIST}"
@@ -209,6 +231,7 @@ def _weigh(
         measured_at=profile.measured_at,
         figures=figures,
         typical_seconds={one.engine: round(typical_seconds(one), 3) for one in figures},
+        eligible=tuple(one.engine for one in chosen),
         inexact={
             one.engine: ranks[one.engine].reason
             for one in figures

@@ -10,8 +10,7 @@ those that it has figures of and that load the model just as its file says.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 
 import msgspec
@@ -25,6 +24,7 @@ from dimora.tasks.profile import (
     TYPICAL_WRITTEN_TOKENS,
     Figures,
     Profile,
+    day_words,
     typical_seconds,
 )
 
@@ -78,13 +78,14 @@ def choose_engine(
         raise UnsupportedFeature(
             f"no engine here can load this model ({told})", code="engine_refuses"
         )
-    measured = fastest(profile, ranks) if profile and not profile.stale else None
+    measured = eligible(profile, ranks) if profile and not profile.stale else []
     if profile and measured:
-        return Choice(measured.engine, _measured_reason(profile, measured, ranks))
+        return Choice(measured[0].engine, _measured_reason(profile, measured))
     best = max(willing)
     better = [f"{one.engine}: {one.why_not}" for one in refusing if one.rank > best.rank]
     if profile and profile.stale:
-        better.append(f"the measurement of {day(profile)} holds no longer: {profile.stale}")
+        when = day_words(profile.measured_at)
+        better.append(f"the measurement of {when} holds no longer: {profile.stale}")
     return Choice(best.engine, "; ".join([best.reason, *better]))
 
 
@@ -103,10 +104,10 @@ def refusals(shelf: Shelf, model: Model, settings: EngineSettings) -> dict[str, 
     return {name: why_not for name, why_not in why_nots.items() if why_not}
 
 
-def fastest(profile: Profile, ranks: Mapping[str, Rank]) -> Figures | None:
-    """The figures of the engine that a measurement chooses; None when it may choose none."""
-    eligible = [figures for figures in profile.figures if _may_run(figures, profile, ranks)]
-    return min(eligible, key=typical_seconds, default=None)
+def eligible(profile: Profile, ranks: Mapping[str, Rank]) -> list[Figures]:
+    """The figures of the engines that a measurement may choose; it chooses the first."""
+    found = [figures for figures in profile.figures if _may_run(figures, profile, ranks)]
+    return sorted(found, key=typical_seconds)
 
 
 def _may_run(figures: Figures, profile: Profile, ranks: Mapping[str, Rank]) -> bool:
@@ -116,23 +117,13 @@ def _may_run(figures: Figures, profile: Profile, ranks: Mapping[str, Rank]) -> b
     return rank.is_faithful or profile.inexact
 
 
-def day(profile: Profile) -> str:
-    """When it was measured, such as `23 Nov 2025`."""
-    when = time.localtime(profile.measured_at)
-    return f"{when.tm_mday} {time.strftime('%b %Y', when)}"
-
-
-def _measured_reason(profile: Profile, chosen: Figures, ranks: Mapping[str, Rank]) -> str:
+def _measured_reason(profile: Profile, measured: Sequence[Figures]) -> str:
     """Such as `measured 23 Nov 2025: 1.9 s to read 1000 tokens and write 250, llama_cpp 9.8 s`."""
+    first, *others = measured
     work = f"to read {TYPICAL_READ_TOKENS} tokens"
-    work += f" and write {TYPICAL_WRITTEN_TOKENS}" if chosen.writes else ""
-    others = [
-        f"{one.engine} {typical_seconds(one):.1f} s"
-        for one in sorted(profile.figures, key=typical_seconds)
-        if one is not chosen and _may_run(one, profile, ranks)
-    ]
-    told = f"measured {day(profile)}: {typical_seconds(chosen):.1f} s {work}"
-    return ", ".join([told, *others])
+    work += f" and write {TYPICAL_WRITTEN_TOKENS}" if first.writes else ""
+    told = f"measured {day_words(profile.measured_at)}: {typical_seconds(first):.3g} s {work}"
+    return ", ".join([told, *(f"{one.engine} {typical_seconds(one):.3g} s" for one in others)])
 
 
 def _pinned_module(shelf: Shelf, name: str) -> ModuleType:

@@ -400,3 +400,7 @@ class LentModel:
     def memory_bytes(self) -> int:
         """What the worker holds now."""
         return self._worker.memory_bytes()
+
+    def cpu_seconds(self) -> float:
+        """What the worker has computed until now."""
+        return self._worker.cpu_seconds()

@@ -105,7 +105,7 @@ def expect(footprint: Footprint, num_ctx: int, bytes_per_second: float, seen: Se
 def with_figures(speed: Speed, profile: Profile, engine: str) -> Speed:
     """What was measured on purpose counts more than what was seen last."""
     figures = None if profile.stale else profile.figures_of(engine)
-    if figures is None:
+    if figures is None or not figures.written_rate:
         return speed
     return msgspec.structs.replace(
         speed,

@@ -117,11 +117,20 @@ class Worker:
     def memory_bytes(self) -> int:
         """Resident memory of the worker and everything it started; 0 when it is gone."""
         try:
-            process = psutil.Process(self.pid)
-            family = [process, *process.children(recursive=True)]
-            return sum(p.memory_info().rss for p in family)
+            return sum(p.memory_info().rss for p in self._family())
         except psutil.Error:
             return 0
+
+    def cpu_seconds(self) -> float:
+        """Of the worker and everything it started; 0 when it is gone."""
+        try:
+            return sum(sum(p.cpu_times()[:2]) for p in self._family())
+        except psutil.Error:
+            return 0.0
+
+    def _family(self) -> list[psutil.Process]:
+        process = psutil.Process(self.pid)
+        return [process, *process.children(recursive=True)]
 
     async def stop(self) -> None:
         """End the process; returns when its memory is free."""

@@ -6,6 +6,7 @@ A *profile* is such figures after somebody said that they are to decide which en
 from __future__ import annotations
 
 import math
+import time
 
 import msgspec
 
@@ -52,9 +53,9 @@ def typical_seconds(figures: Figures) -> float:
 class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Figures that decide.
 
-    They hold for this `machine` and these `engines` (name to version) alone. `measured_at` is seconds since 1970. `inexact`: engines that do not load the model just as its
-    file says may be chosen as well. `stale` says why the figures decide no longer, empty while
-    they do.
+    They hold for this `machine` and these `engines` (name to version) alone. `measured_at` is
+    seconds since 1970. `inexact`: engines that do not load the model just as its file says may be
+    chosen as well. `stale` says why the figures decide no longer, empty while they do.
     """
 
     measured_at: float
@@ -66,6 +67,12 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def figures_of(self, engine: str) -> Figures | None:
         return next((one for one in self.figures if one.engine == engine), None)
+
+
+def day_words(seconds: float) -> str:
+    """The day of a time since 1970, here: `23 Nov 2025`."""
+    when = time.localtime(seconds)
+    return f"{when.tm_mday} {time.strftime('%b %Y', when)}"
 
 
 class BenchWish(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,10 +96,12 @@ class EngineTold(msgspec.Struct, frozen=True):
 class Benched(msgspec.Struct, frozen=True, kw_only=True):
     """What a measurement brought.
 
-    `failed` and `refused` say of other engines why they have no figures. `inexact` names those with
-    figures that do not load the model just as its file says, and why. `runs` is the engine of now,
-    `would` the one of these figures, None when none of them may be chosen. `applied`: from now on
-    they decide; `not_applied` says why not, when that was asked. `pinned`: figures do not matter.
+    `failed` and `refused` say of other engines why they have no figures. `eligible` are those that
+    the figures may choose, the fastest first; `inexact` names those that do not load the model just
+    as its file says, and why. `runs` is the engine of now, None when the one that is pinned refuses
+    the model; `would` the one of these figures, None when they may choose none or one is `pinned`.
+    `in_memory`: the model is, with the engine of before. `applied`: from now on the figures decide;
+    `not_applied` says why not, when that was asked.
     """
 
     name: str
@@ -102,6 +111,7 @@ class Benched(msgspec.Struct, frozen=True, kw_only=True):
     typical_seconds: dict[str, float]
     failed: dict[str, str] = {}
     refused: dict[str, str] = {}
+    eligible: tuple[str, ...] = ()
     inexact: dict[str, str] = {}
     runs: EngineTold | None = None
     would: EngineTold | None = None

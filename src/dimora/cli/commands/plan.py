@@ -9,6 +9,7 @@ from dimora.cli.words import print_json, size_words
 from dimora.tasks.advice import Speed
 from dimora.tasks.options import Options
 from dimora.tasks.plan_model import ModelPlanned, PlanModel, Remedy
+from dimora.tasks.profile import day_words
 
 
 @click.command()
@@ -90,6 +91,8 @@ def _words(remedy: Remedy) -> str:
 
 
 def _speed_rows(speed: Speed, num_ctx: int) -> list[tuple[str, str]]:
+    if speed.measured_at:
+        return _measured_rows(speed)
     gigabytes = speed.bandwidth_bytes_per_second / 1e9
     rows = [
         (
@@ -103,6 +106,19 @@ def _speed_rows(speed: Speed, num_ctx: int) -> list[tuple[str, str]]:
         rows.append(("measured here", f"{_rate(speed.measured)} tokens/s, the last time"))
     if speed.measured_prompt:
         rows.append(("reading", f"{_rate(speed.measured_prompt)} tokens/s, measured here"))
+    return rows
+
+
+def _measured_rows(speed: Speed) -> list[tuple[str, str]]:
+    """What was measured on purpose stands in place of what can be expected."""
+    rows = [
+        ("writing", f"{_rate(speed.measured)} tokens/s, measured {day_words(speed.measured_at)}")
+    ]
+    if speed.measured_together:
+        rows.append(
+            (f"{speed.streams} at once", f"{_rate(speed.measured_together)} tokens/s in all")
+        )
+    rows.append(("reading", f"{_rate(speed.measured_prompt)} tokens/s"))
     return rows
 
 

@@ -8,6 +8,7 @@ import click
 
 from dimora.cli.asking import ask_one, door_here
 from dimora.cli.improving import card_rows
+from dimora.cli.measured import profile_rows
 from dimora.cli.words import harmless, print_json
 from dimora.tasks.base import EmbeddingHabits, Model
 from dimora.tasks.show_model import ModelShown, ShowModel
@@ -90,6 +91,7 @@ def page(shown: ModelShown, *, verbose: bool) -> str:
         "System": [(line, "") for line in model.system.splitlines()[:3]],
         "Made from another form": card_rows(model.card) if model.card else [],
         "Engines that refuse it": sorted(shown.refused_by.items()),
+        "Engines as measured": profile_rows(shown.profile) if shown.profile else [],
         "License": [
             *((x, "") for text in model.licenses for x in text.splitlines()[:_LICENSE_LINES]),
             *((line, "") for line in acceptance_lines(shown)),
