@@ -46,10 +46,12 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether an engine can run here; `reason` says why not, or what it is."""
+    """Whether an engine can run here; `reason` says why not, or what it is. Where there is no
+    `version`, `build` is another when the engine is."""
 
     available: bool
     version: str = ""
+    build: str = ""
     reason: str = ""
 
 

@@ -53,7 +53,11 @@ _MARKS: tuple[str, ...] = (
 
 def offer(settings: EngineSettings) -> Offer:
     if settings.llama_server_path:
-        return Offer(available=True, reason=f"the llama-server of {settings.llama_server_from}")
+        return Offer(
+            available=True,
+            build=settings.llama_server_build,
+            reason=f"the llama-server of {settings.llama_server_from}",
+        )
     if settings.llama_server_refused and settings.llama_server_from == "the settings":
         return Offer(available=False, reason=settings.llama_server_refused)
     try:

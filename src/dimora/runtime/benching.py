@@ -57,7 +57,7 @@ async def bench(
         async with aclosing(timing.time(plan)) as steps:
             async for step in steps:
                 yield step
-    profile = house.planner.new_profile(tuple(timing.figures), inexact=wish.inexact)
+    profile = house.planner.new_profile(model, tuple(timing.figures), inexact=wish.inexact)
     benched = _weigh(house, model, wish, profile, ranks)
     benched = msgspec.structs.replace(benched, failed=timing.failed, refused=refused)
     if wish.apply and not benched.not_applied:

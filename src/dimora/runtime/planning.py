@@ -74,7 +74,7 @@ class Planner:
 
     def profile(self, model: Model) -> Profile | None:
         """What was measured of the model to decide, with why it does no longer, if so."""
-        return self._checked(self._profiles.of(model.load_key), self._engine_settings())
+        return self._checked(model, self._profiles.of(model.load_key), self._engine_settings())
 
     def choose(
         self, model: Model, options: Options, *, measured: Profile | None = None
@@ -97,7 +97,7 @@ class Planner:
                 now,
                 pinned=pinned,
                 pinned_by=pinned_by,
-                profile=self._checked(profile, now),
+                profile=self._checked(model, profile, now),
             )
         return self._choices[key], bool(pinned)
 
@@ -105,14 +105,15 @@ class Planner:
         """What each engine says of the model, by name."""
         return ranks_of(self._engines, model, self._engine_settings())
 
-    def new_profile(self, figures: tuple[Figures, ...], *, inexact: bool) -> Profile:
+    def new_profile(self, model: Model, figures: tuple[Figures, ...], *, inexact: bool) -> Profile:
         """Of here and now."""
-        return new_profile(self._engines, self._engine_settings(), figures, inexact=inexact)
+        now = self._engine_settings()
+        return new_profile(self._engines, model, now, figures, inexact=inexact)
 
-    def _checked(self, stored: Profile | None, now: EngineSettings) -> Profile | None:
+    def _checked(self, model: Model, stored: Profile | None, now: EngineSettings) -> Profile | None:
         if stored is None:
             return None
-        return msgspec.structs.replace(stored, stale=why_stale(stored, self._engines, now))
+        return msgspec.structs.replace(stored, stale=why_stale(stored, self._engines, model, now))
 
     def _pinned(self, model: Model, options: Options) -> tuple[str, str]:
         """The engine that is pinned, empty for none, and by whom."""

@@ -20,12 +20,12 @@ from dimora.engines.base import EngineSettings
 from dimora.runtime.processor import processor_name
 from dimora.storage.disk import make_private_directory, write_whole
 from dimora.storage.locks import held
+from dimora.tasks.base import Model
 from dimora.tasks.profile import Figures, Profile
 
 _LIMIT_BYTES = 4 << 20
 # The oldest are forgotten. One takes about a kilobyte.
 _ENTRIES = 1000
-_EXECUTABLE = "llama-server"
 
 
 class Profiles:
@@ -88,33 +88,40 @@ class Profiles:
             return {}
 
 
-def engines_here(shelf: Shelf, settings: EngineSettings) -> dict[str, str]:
-    """The version of each engine that could run something, by name."""
-    offers = {name: module.offer(settings) for name, module in shelf.all().items()}
-    found = {name: str(offer.version) for name, offer in offers.items() if offer.available}
-    if settings.llama_server_path:
-        found[_EXECUTABLE] = settings.llama_server_build
+def engines_here(shelf: Shelf, model: Model, settings: EngineSettings) -> dict[str, str]:
+    """The version of each engine that might be chosen for the model, by name."""
+    found = {}
+    for name, module in shelf.all().items():
+        offer = module.offer(settings)
+        rank, _ = module.rank(model, settings)
+        if offer.available and rank > 0 and not module.refuses(model):
+            found[name] = str(offer.version or offer.build)
     return found
 
 
 def new_profile(
-    shelf: Shelf, settings: EngineSettings, figures: tuple[Figures, ...], *, inexact: bool
+    shelf: Shelf,
+    model: Model,
+    settings: EngineSettings,
+    figures: tuple[Figures, ...],
+    *,
+    inexact: bool,
 ) -> Profile:
     """Of here and now."""
     return Profile(
         measured_at=round(time.time(), 1),
         machine=processor_name(),
-        engines=engines_here(shelf, settings),
+        engines=engines_here(shelf, model, settings),
         figures=figures,
         inexact=inexact,
     )
 
 
-def why_stale(profile: Profile, shelf: Shelf, settings: EngineSettings) -> str:
+def why_stale(profile: Profile, shelf: Shelf, model: Model, settings: EngineSettings) -> str:
     """Why these figures say nothing of here and now; empty when they do."""
     if profile.machine != processor_name():
         return "it was another machine"
-    then, now = profile.engines, engines_here(shelf, settings)
+    then, now = profile.engines, engines_here(shelf, model, settings)
     for name in sorted(then.keys() | now.keys()):
         if name not in now:
             return f"{name} is not here any more"

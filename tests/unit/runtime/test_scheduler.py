@@ -98,6 +98,20 @@ def test_a_failed_load_is_told_to_everyone_who_waits():
     assert isinstance(scheduler.arrive(demand(3), 2.0)[0], Load)
 
 
+def test_it_tells_who_would_have_to_leave_before_anything_is_loaded():
+    scheduler = make(memory=3 * GIB)
+    assert scheduler.crowded_by(2 * GIB) == []
+    scheduler.arrive(demand(1), 0.0)
+    assert scheduler.requests() == 1
+    scheduler.loaded("m", GIB, 1.0)
+    scheduler.depart(1, 2.0)
+    assert scheduler.requests() == 0
+    assert scheduler.crowded_by(2 * GIB) == []
+    assert scheduler.crowded_by(2 * GIB + 1) == ["m"]
+    assert scheduler.crowded_by(3 * GIB + 1) == [], "no room even without it: that is another error"
+    assert make(max_loaded=1).crowded_by(GIB) == []
+
+
 def test_an_idle_model_leaves_after_its_keep_alive_and_not_before():
     scheduler = make(keep_alive_seconds=10.0)
     scheduler.arrive(demand(1), 0.0)
