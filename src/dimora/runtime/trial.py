@@ -108,6 +108,7 @@ class Trial:
         self._embeds = embeds
         # A small window has room for the text, the question and the answer, too.
         self._probe_tokens = min(_PROBE_TOKENS, loan.num_ctx // 2)
+        self._question_tokens = max(1, min(_QUESTION_TOKENS, loan.num_ctx // 8))
         self._written_tokens = max(1, min(effort.written_tokens, loan.num_ctx // 4))
         self._stream_tokens = max(1, min(effort.stream_tokens, loan.num_ctx // 4))
         self._notes: list[str] = []
@@ -178,7 +179,7 @@ class Trial:
     async def _read(self) -> None:
         wanted = self._effort.read_tokens
         in_time = int(self._read_rate * self._effort.read_seconds)
-        room = self._loan.num_ctx - _QUESTION_TOKENS - self._written_tokens - 1
+        room = self._loan.num_ctx - self._question_tokens - self._written_tokens - 1
         count = max(1, min(wanted, max(in_time, self._probe_tokens), room))
         if count < min(wanted, room):
             self._notes.append(
@@ -197,7 +198,7 @@ class Trial:
         """Behind the text that was read last, with another question each time."""
         rates, firsts = [], []
         for _ in range(self._effort.rounds + _TRIES):
-            question = await self._fresh(_QUESTION_TOKENS)
+            question = await self._fresh(self._question_tokens)
             prompt = [*self._text_tokens, *question]
             written = await self._answer(prompt, self._written_tokens)
             firsts.append(written.first_seconds)
