@@ -78,7 +78,7 @@ def _print_bars(figures: Sequence[Figures]) -> None:
     dark, light = _BARS if _can_draw() else _PLAIN_BARS
     writes = any(one.writes for one in figures)
     written = f", {TYPICAL_WRITTEN_TOKENS} written {light}" if writes else ""
-    click.echo(f"\nA typical request: {_WORK} {dark}{written}")
+    click.echo("\n" + _wrapped(f"A typical request: {_WORK} {dark}{written}"))
     known = [one for one in figures if 0 < typical_seconds(one) < float("inf")]
     longest = max(map(typical_seconds, known), default=0.0)
     name_width = max(len(one.engine) for one in figures)
@@ -104,7 +104,7 @@ def _print_kinds(figures: Sequence[Figures]) -> None:
             rows.append((kind.words, best.engine, f"{against} ({ratio:.1f} x)"))
     if rows:
         click.echo()
-        print_table(("WORK", "BEST", "WHY"), rows)
+        print_table(("WORK", "BEST", "WHY"), rows, least=("WHY",))
 
 
 def _sentences(benched: Benched) -> Iterator[str]:
@@ -113,8 +113,8 @@ def _sentences(benched: Benched) -> Iterator[str]:
     yield from (f"{engine} failed: {why}" for engine, why in sorted(benched.failed.items()))
     yield from (f"{engine} was left out: {why}." for engine, why in sorted(benched.refused.items()))
     for engine, why in sorted(benched.inexact.items()):
-        chosen = engine in benched.eligible
-        rest = "may be chosen, as asked" if chosen else "is not chosen by speed; --inexact lets it"
+        asked = "may be chosen, as asked"
+        rest = asked if engine in benched.eligible else "is not chosen by speed; --inexact lets it"
         yield f"* {why}: {engine} {rest}."
     if benched.runs is not None:
         yield f"Now {benched.runs.engine} runs {benched.name}: {benched.runs.reason}."
