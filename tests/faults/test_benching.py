@@ -56,7 +56,7 @@ def test_in_a_home_that_cannot_be_written_the_figures_are_shown_and_the_reason(h
     for name in ("log", "cache", "run"):
         (home / name).mkdir()
     home.chmod(0o555)
-    words = ("bench", CHAT_MODEL, "--engine", "llama_cpp", "--quick", "--apply")
+    words = ("bench", CHAT_MODEL, "--engine", "llama_cpp", "--quick", "--apply", "--force")
     try:
         ran = subprocess.run(
             [sys.executable, "-m", "dimora", *words],

@@ -54,7 +54,8 @@ def test_the_fastest_of_two_real_engines_runs_it_from_then_on(make_server):
 
     before = json.loads(dimora("plan", CHAT_MODEL, "--json"))["forecast"]
     assert not before["engine_reason"].startswith("measured")
-    words = ("--quick", "--apply", "--inexact", "--json")
+    # Whatever else this machine does meanwhile.
+    words = ("--quick", "--apply", "--inexact", "--force", "--json")
     benched = json.loads(dimora("bench", CHAT_MODEL, *words))
     assert benched["applied"] and benched["failed"] == {}
     figures = {one["engine"]: one for one in benched["figures"]}
@@ -83,7 +84,8 @@ def test_the_fastest_of_two_real_engines_runs_it_from_then_on(make_server):
 
 def test_an_embedder_is_timed_by_what_it_reads(home):
     told = run_dimora(
-        *("bench", EMBED_MODEL, "--engine", "llama_cpp", "--quick", "--apply", "--json"), home=home
+        *("bench", EMBED_MODEL, "--engine", "llama_cpp", "--quick", "--apply", "--force", "--json"),
+        home=home,
     )
     benched = json.loads(told.stdout)
     (figures,) = benched["figures"]

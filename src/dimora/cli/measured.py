@@ -42,14 +42,15 @@ class _Kind(msgspec.Struct, frozen=True):
         return 1 / figure if self.more_is_better and figure else figure
 
 
-def print_benched(benched: Benched) -> None:
+def print_benched(benched: Benched, asked: str) -> None:
+    """`asked` is the model as it was typed."""
     figures = sorted(benched.figures, key=typical_seconds)
     if figures:
         _print_table(benched, figures)
         _print_bars(figures)
         _print_kinds([one for one in figures if one.engine in benched.eligible])
         click.echo()
-    for line in _sentences(benched):
+    for line in _sentences(benched, asked):
         click.echo(_wrapped(line))
 
 
@@ -107,23 +108,24 @@ def _print_kinds(figures: Sequence[Figures]) -> None:
         print_table(("WORK", "BEST", "WHY"), rows, least=("WHY",))
 
 
-def _sentences(benched: Benched) -> Iterator[str]:
+def _sentences(benched: Benched, asked: str) -> Iterator[str]:
     for one in benched.figures:
         yield from (f"{one.engine}: {note}." for note in one.notes)
     yield from (f"{engine} failed: {why}" for engine, why in sorted(benched.failed.items()))
     yield from (f"{engine} was left out: {why}." for engine, why in sorted(benched.refused.items()))
     for engine, why in sorted(benched.inexact.items()):
-        asked = "may be chosen, as asked"
-        rest = asked if engine in benched.eligible else "is not chosen by speed; --inexact lets it"
+        rest = "is not chosen by speed; --inexact lets it"
+        if engine in benched.eligible:
+            rest = "may be chosen, as asked"
         yield f"* {why}: {engine} {rest}."
     if benched.runs is not None:
         yield f"Now {benched.runs.engine} runs {benched.name}: {benched.runs.reason}."
-    yield _outcome(benched)
+    yield _outcome(benched, asked)
     if benched.applied and benched.in_memory and benched.would and benched.would != benched.runs:
-        yield f"It is in memory; `dimora stop {benched.name}` makes the next request load it anew."
+        yield f"It is in memory; `dimora stop {asked}` makes the next request load it anew."
 
 
-def _outcome(benched: Benched) -> str:
+def _outcome(benched: Benched, asked: str) -> str:
     if benched.not_applied:
         return f"Nothing was applied: {benched.not_applied}."
     if not benched.eligible:
@@ -131,7 +133,7 @@ def _outcome(benched: Benched) -> str:
     first = benched.eligible[0]
     if benched.applied:
         told = f"Applied: from now on these figures decide, and choose {first} for its typical"
-        told += f" request. `dimora bench {benched.name} --forget` takes that back."
+        told += f" request. `dimora bench {asked} --forget` takes that back."
         return told + (" As long as an engine is pinned they change nothing." * benched.pinned)
     if benched.runs is not None and benched.runs.engine == first:
         return f"These figures would choose {first} too; --apply lets them decide from now on."

@@ -120,10 +120,9 @@ class _Timing:
             figures = trial.figures()
             if (share := company.foreign_share()) > _FOREIGN_SHARE:
                 note = f"other programs had {share:.0%} of the processor meanwhile"
-                figures = _noted(figures, note)
+                figures = _disturbed(figures, note)
             if others or lending.arrived != arrived:
-                note = "other requests were answered meanwhile"
-                figures = _noted(msgspec.structs.replace(figures, disturbed=True), note)
+                figures = _disturbed(figures, "other requests were answered meanwhile")
         self.figures.append(figures)
         seen = Seen(written=figures.written_rate, read=figures.read_rate)
         self._house.speeds.put(self._model.load_key, plan.engine, seen)
@@ -200,8 +199,8 @@ class _Company:
         return max(0.0, (working - ours) / max(passed, 1e-6) / (os.cpu_count() or 1))
 
 
-def _noted(figures: Figures, note: str) -> Figures:
-    return msgspec.structs.replace(figures, notes=(*figures.notes, note))
+def _disturbed(figures: Figures, note: str) -> Figures:
+    return msgspec.structs.replace(figures, disturbed=True, notes=(*figures.notes, note))
 
 
 def _weigh(
@@ -224,7 +223,7 @@ def _weigh(
     if wish.apply and not chosen:
         not_applied = "no engine that may be chosen has figures"
     elif wish.apply and disturbed and not wish.force:
-        not_applied = f"others were answered while it was measured; {_INSIST}"
+        not_applied = "the machine had other work meanwhile; try again when it is quiet, or --force"
     return Benched(
         name=model.name,
         machine=processor_name(),

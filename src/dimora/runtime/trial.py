@@ -81,11 +81,13 @@ class Tried(Protocol):
 
 
 class _Written(msgspec.Struct):
-    """One answer as it came: when its first and last token did, seconds after it was asked for."""
+    """One answer as it came: when its first and last token did, seconds after it was asked for.
+    `cut`: its time was over."""
 
     tokens: int = 0
     first_seconds: float = 0.0
     last_seconds: float = 0.0
+    cut: bool = False
 
     @property
     def rate(self) -> float:
@@ -202,7 +204,7 @@ class Trial:
             prompt = [*self._text_tokens, *question]
             written = await self._answer(prompt, self._written_tokens)
             firsts.append(written.first_seconds)
-            if written.tokens >= _LEAST_WRITTEN:
+            if written.tokens >= _LEAST_WRITTEN or written.cut:
                 rates.append(written.rate)
             if len(rates) == self._effort.rounds:
                 break
@@ -279,6 +281,7 @@ class Trial:
                 elif not written.tokens:
                     # It had nothing to say: what was read is read.
                     written.first_seconds = passed
-                if written.tokens and passed - written.first_seconds > limit:
+                written.cut = written.tokens > 1 and passed - written.first_seconds > limit
+                if written.cut:
                     break
         return written

@@ -24,7 +24,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     the same text came before with another end. `written_rate` is of one answer behind that text,
     `together_rate` of `streams` answers in all, their reading included. `memory_bytes` is what the
     worker held after that. An embedder reads passages and writes nothing. `notes` say what was
-    measured otherwise than usual; `disturbed`: others were answered meanwhile.
+    measured otherwise than usual; `disturbed`: the machine had other work meanwhile.
     """
 
     engine: str
@@ -77,7 +77,7 @@ def day_words(seconds: float) -> str:
 
 class BenchWish(msgspec.Struct, frozen=True, kw_only=True):
     """How to measure: `engines` by name, none for all that may be chosen; `force` also when others
-    are being answered or have to leave memory."""
+    are being answered or have to leave memory, and apply also what was disturbed."""
 
     engines: tuple[str, ...] = ()
     quick: bool = False

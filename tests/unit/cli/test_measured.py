@@ -39,7 +39,7 @@ def benched(*figures: Figures, **more) -> Benched:
 
 
 def told(capsys, found: Benched) -> str:
-    print_benched(found)
+    print_benched(found, "m")
     return capsys.readouterr().out
 
 
@@ -72,7 +72,7 @@ def test_it_says_what_these_figures_would_change(capsys):
     assert "would choose openvino too" in same
     applied = told(capsys, benched(applied=True, in_memory=True)).replace("\n", " ")
     assert "from now on these figures decide, and choose openvino" in applied
-    assert "--forget" in applied and "dimora stop m:latest" in applied
+    assert "--forget" in applied and "`dimora stop m`" in applied
     pinned = told(capsys, benched(applied=True, pinned=True, would=None)).replace("\n", " ")
     assert "As long as an engine is pinned they change nothing." in pinned
     not_applied = told(capsys, benched(not_applied="others were answered"))

@@ -121,3 +121,10 @@ async def test_an_embedder_reads_passages():
     assert figures.read_rate > 0
     assert loan.asked == []
     assert len(set(loan.embedded)) == len(loan.embedded) > 4
+
+
+async def test_an_answer_that_takes_too_long_is_cut_and_counts_as_far_as_it_came():
+    hasty = msgspec.structs.replace(Effort(), written_seconds=1e-9, rounds=1)
+    loan = Loan()
+    figures = await run(loan, hasty, streams=1)
+    assert figures.written_rate > 0 and figures.notes == ()

@@ -28,7 +28,7 @@ from dimora.tasks.profile import Benched, BenchWish
     is_flag=True,
     help="Also choose engines that do not load the model just as its file says.",
 )
-@click.option("--force", is_flag=True, help="Also when others are disturbed, or disturb.")
+@click.option("--force", is_flag=True, help="Also when it disturbs others, or others it.")
 @click.option("--forget", is_flag=True, help="Only take back what --apply did.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def command(
@@ -63,7 +63,7 @@ def command(
         finally:
             # What took a minute is shown, also when storing it failed.
             if told.benched is not None:
-                print_json(told.benched) if as_json else print_benched(told.benched)
+                print_json(told.benched) if as_json else print_benched(told.benched, model)
     benched = told.benched
     return 0 if benched and benched.figures and not benched.not_applied else 1
 
