@@ -39,11 +39,12 @@ _STEP_SECONDS = 120.0
 
 
 class Effort(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is measured: tokens at most, and the seconds each part may take."""
+    """How much is measured: tokens at most, and the seconds each part may take. What took less is
+    done again, in so many rounds."""
 
     read_tokens: int = TYPICAL_READ_TOKENS
     read_seconds: float = 8.0
-    rounds: int = 2
+    rounds: int = 3
     written_tokens: int = 128
     written_seconds: float = 6.0
     stream_tokens: int = 64
@@ -188,17 +189,16 @@ class Trial:
                 f"it reads slowly: timed with {count} tokens in place of {min(wanted, room)}"
             )
         rates = []
-        for _ in range(self._effort.rounds):
+        for _ in self._rounds(self._effort.read_seconds):
             self._text_tokens = await self._fresh(count)
             written = await self._answer(self._text_tokens, 1)
             rates.append(count / max(written.first_seconds, 1e-6))
-            if written.first_seconds > self._effort.read_seconds:
-                break
         self._read_tokens, self._read_rate = count, max(rates)
 
     async def _write(self) -> None:
         """Behind the text that was read last, with another question each time."""
         rates, firsts = [], []
+        started = time.perf_counter()
         for _ in range(self._effort.rounds + _TRIES):
             question = await self._fresh(self._question_tokens)
             prompt = [*self._text_tokens, *question]
@@ -206,7 +206,8 @@ class Trial:
             firsts.append(written.first_seconds)
             if written.tokens >= _LEAST_WRITTEN or written.cut:
                 rates.append(written.rate)
-            if len(rates) == self._effort.rounds:
+            over = time.perf_counter() - started > self._effort.written_seconds
+            if len(rates) == self._effort.rounds or (rates and over):
                 break
         self._again_seconds = min(firsts)
         self._written_rate = max(rates, default=0.0)
@@ -217,28 +218,36 @@ class Trial:
         in_time = self._read_rate * self._effort.stream_seconds / 4 / self._streams
         room = self._loan.num_ctx - self._stream_tokens - 1
         count = max(1, min(max(int(in_time), _SHORTEST_STREAM), _LONGEST_STREAM, room))
-        prompts = [await self._fresh(count) for _ in range(self._streams)]
-        started = time.perf_counter()
-        answers = await asyncio.gather(
-            *(
-                self._answer(tokens, self._stream_tokens, self._effort.stream_seconds)
-                for tokens in prompts
+        limit = self._effort.stream_seconds
+        for _ in self._rounds(limit):
+            prompts = [await self._fresh(count) for _ in range(self._streams)]
+            started = time.perf_counter()
+            answers = await asyncio.gather(
+                *(self._answer(tokens, self._stream_tokens, limit) for tokens in prompts)
             )
-        )
-        seconds = time.perf_counter() - started
-        self._together_rate = sum(one.tokens for one in answers) / seconds
+            seconds = time.perf_counter() - started
+            rate = sum(one.tokens for one in answers) / seconds
+            self._together_rate = max(rate, self._together_rate)
 
     async def _read_passages(self) -> None:
         in_time = int(self._read_rate * self._effort.read_seconds / _PASSAGE_TOKENS)
         count = max(1, min(in_time, _LONGEST_BATCH))
         rates = []
-        for _ in range(self._effort.rounds):
+        for _ in self._rounds(self._effort.read_seconds):
             texts = [self._passage() for _ in range(count)]
             started = time.perf_counter()
             embedded = await self._loan.embed(texts)
             rates.append(embedded.tokens / max(time.perf_counter() - started, 1e-6))
             self._read_tokens = embedded.tokens
         self._read_rate = max(rates)
+
+    def _rounds(self, seconds: float) -> Iterator[None]:
+        """One, and more as long as those before took less than that together."""
+        started = time.perf_counter()
+        for number in range(self._effort.rounds):
+            if number and time.perf_counter() - started > seconds:
+                return
+            yield
 
     # What is asked, and how long it takes.
 
