@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import shutil
 import tempfile
 import time
@@ -24,13 +25,14 @@ from dimora.ledger.ledger import Ledger
 from dimora.prompts.prompt import Prompt
 from dimora.runtime import messages, scheduler
 from dimora.runtime.llama_servers import LlamaServers
-from dimora.runtime.scheduler import Demand, Effect, Limits, Plan, Scheduler
+from dimora.runtime.scheduler import Demand, Effect, Limits, Scheduler
+from dimora.runtime.seats import Plan
 from dimora.runtime.workers import Worker, start_worker
 from dimora.storage.disk import make_private_directory
 from dimora.tasks.base import Embedded, Finish, Model, Running, Token
 from dimora.tasks.options import Sampling
 
-# How often one who waits hears of a new place in the queue.
+# How often one who waits hears of a new place in the queue; places are counted no more often.
 _PLACE_SECONDS = 0.5
 # Memory is measured again when an answer ended, but not more often than this.
 _MEASURE_SECONDS = 5.0
@@ -79,6 +81,7 @@ class Lending:
         self._grants: dict[int, asyncio.Future[Loaded]] = {}
         self._models: dict[str, Model] = {}
         self._loaded: dict[str, Loaded] = {}
+        self._places: dict[str, tuple[float, dict[int, int]]] = {}
         self._jobs: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.TimerHandle | None = None
         self._closed = False
@@ -123,8 +126,18 @@ class Lending:
         self._measure(demand.seat)
         self._carry_out(self._scheduler.depart(demand.ticket, time.monotonic()))
 
+    def began(self, demand: Demand) -> None:
+        """The first of its answer is there."""
+        self._carry_out(self._scheduler.began(demand.ticket, time.monotonic()))
+
     def place(self, demand: Demand) -> int:
-        return self._scheduler.place(demand.ticket, time.monotonic())
+        """1 for the next; 0 for one who does not wait, or came after they were counted."""
+        now = time.monotonic()
+        counted_at, places = self._places.get(demand.seat, (-math.inf, {}))
+        if counted_at + _PLACE_SECONDS <= now:
+            places = self._scheduler.places(demand.seat, now)
+            self._places[demand.seat] = now, places
+        return places.get(demand.ticket, 0)
 
     def note_wait(self, model: Model, seconds: float) -> None:
         self._ledger.note_wait(model.name, seconds)
@@ -245,6 +258,12 @@ class Lending:
             failure = InternalError(f"the worker cannot be started: {why.strerror}")
             self._carry_out(self._scheduler.load_failed(name, failure, time.monotonic()))
             return
+        except Exception as why:
+            # A defect of ours, which must not leave those who wait without an answer.
+            ended = "internal_error"
+            failure = InternalError(f"the model cannot be loaded: {type(why).__name__}")
+            self._carry_out(self._scheduler.load_failed(name, failure, time.monotonic()))
+            raise
         finally:
             seconds = time.monotonic() - started
             self._ledger.note_load(model.name, plan.engine, ended, seconds)
@@ -361,7 +380,10 @@ class LentReservation:
         loading = loaded.load_seconds if loaded.loaded_at > self._arrived else 0.0
         loading = min(loading, waited)
         self._lending.note_wait(self._model, waited - loading)
-        self._loan = LentModel(self._model, loaded, waited - loading, loading)
+        self._loan = LentModel(self._model, loaded, waited - loading, loading, self._began)
+
+    def _began(self) -> None:
+        self._lending.began(self._demand)
 
     @property
     def loan(self) -> LentModel:
@@ -374,7 +396,12 @@ class LentModel:
     """A loaded model for one request; see tasks.base.Loan."""
 
     def __init__(
-        self, model: Model, loaded: Loaded, queue_seconds: float, load_seconds: float
+        self,
+        model: Model,
+        loaded: Loaded,
+        queue_seconds: float,
+        load_seconds: float,
+        began: Callable[[], None],
     ) -> None:
         self.model = model
         self.engine = loaded.plan.engine
@@ -384,9 +411,10 @@ class LentModel:
         self.load_seconds = load_seconds
         self.version = loaded.worker.version
         self._worker = loaded.worker
+        self._began = began
 
     def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Token | Finish, None]:
-        return self._worker.generate(prompt, sampling)
+        return self._worker.generate(prompt, sampling, self._began)
 
     async def embed(self, texts: Sequence[str]) -> Embedded:
         return await self._worker.embed(texts)

@@ -11,7 +11,7 @@ from dimora.core.shelf import Shelf
 from dimora.engines.base import EngineSettings
 from dimora.runtime.engine_choice import Choice, Rank, choose_engine, ranks_of, refusals
 from dimora.runtime.profiles import Profiles, new_profile, why_stale
-from dimora.runtime.scheduler import Plan
+from dimora.runtime.seats import Plan
 from dimora.tasks.advice import Footprint
 from dimora.tasks.base import Model
 from dimora.tasks.options import DEFAULTS, LOAD_FIELDS, LoadOptions, Options

@@ -4,49 +4,27 @@ It has no clock, no locks and no processes. Every method is an event, takes the 
 the effects for somebody else to carry out; `alarm` says when it wants to hear `tick`.
 
 A *seat* is a model's place in memory: empty, loading, ready or stopping. Requests wait in the
-fair queue of their seat; a ready seat grants as many as its model writes at a time. A request
-that needs other load options closes the seat: no more grants, then stop, then load anew.
+fair queue of their seat for one of its places. A request that needs other load options closes the
+seat: no more grants, then stop, then load anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import msgspec
 
 from dimora.core.errors import DimoraError, Overloaded, StorageFull, TooManyRequests
 from dimora.runtime.eviction import Idle, choose_victim
-from dimora.runtime.queueing import FairQueue, Waiting
-from dimora.tasks.options import LoadOptions
+from dimora.runtime.queueing import Waiting
+from dimora.runtime.seats import Active, Plan, Seat
+from dimora.runtime.waits import Habits, departure, departures
 
-# A model that waited this long for room makes a busy one stop taking requests.
+# A model that waited this long for room makes a busy one stop taking requests; so does a request
+# that needs other load options than the others who wait.
 PATIENCE_SECONDS = 30.0
-# Until a model has answered something, an answer is taken to last this long.
-_FIRST_GUESS_SECONDS = 5.0
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How a model would be loaded. `insisted` names the options the caller set on purpose."""
-
-    engine: str
-    reason: str
-    options: LoadOptions
-    insisted: frozenset[str] = frozenset()
-    estimate_bytes: int = 0
-
-    def serves(self, other: Plan) -> bool:
-        """Whether a model loaded by this plan is good for a request that came with `other`."""
-        for name in other.insisted:
-            if name == "engine":
-                if self.engine != other.engine:
-                    return False
-            elif name == "num_ctx":
-                if self.options.num_ctx < other.options.num_ctx:
-                    return False
-            elif getattr(self.options, name) != getattr(other.options, name):
-                return False
-        return True
+# Models of which is remembered how long they take.
+_HABITS = 256
 
 
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,38 +60,6 @@ class Refuse(msgspec.Struct, frozen=True):
 Effect = Load | Stop | Grant | Refuse
 
 
-class Seat:
-    """A model's place in memory."""
-
-    def __init__(self, name: str, keep_alive_seconds: float) -> None:
-        self.name = name
-        self.state: Literal["empty", "loading", "ready", "stopping"] = "empty"
-        self.plan: Plan | None = None
-        self.queue = FairQueue()
-        self.active: dict[int, float] = {}
-        self.closing = False
-        self.keep_alive_seconds = keep_alive_seconds
-        self.last_used = 0.0
-        self.memory_bytes = 0
-        self.answer_seconds = _FIRST_GUESS_SECONDS
-
-    @property
-    def in_memory(self) -> bool:
-        return self.state != "empty"
-
-    @property
-    def is_idle(self) -> bool:
-        return self.state == "ready" and not self.active and not len(self.queue)
-
-    @property
-    def expires_at(self) -> float:
-        return self.last_used + self.keep_alive_seconds
-
-    @property
-    def parallel(self) -> int:
-        return self.plan.options.parallel if self.plan else 1
-
-
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """0 means no limit, except for `memory_bytes` which is asked for at every load."""
 
@@ -131,16 +77,29 @@ class Scheduler:
         self._limits = limits
         self._memory_limit = memory_limit
         self._demands: dict[int, Demand] = {}
+        self._habits: dict[str, Habits] = {}
 
     # Events.
 
     def arrive(self, demand: Demand, now: float) -> list[Effect]:
         """A request wants a seat."""
-        seat = self._seat(demand.seat)
-        if refusal := self._refusal(seat, demand):
+        seat = self._seat(demand.seat, demand.plan.estimate_bytes)
+        if not demand.batch:
+            seat.note_visit(demand.workspace, now)
+        if refusal := self._refusal(seat, demand, now):
             return [Refuse(demand.ticket, refusal)]
+        seat.promises.keep(demand.workspace, now)
         self._demands[demand.ticket] = demand
         seat.queue.push(Waiting(demand.ticket, demand.workspace, demand.batch, now))
+        return self._settle(now)
+
+    def began(self, ticket: int, now: float) -> list[Effect]:
+        """The first of an answer is there: its prompt is read."""
+        demand = self._demands.get(ticket)
+        active = self.seats[demand.seat].active.get(ticket) if demand else None
+        if active is None or not active.reading:
+            return []
+        active.reading = False
         return self._settle(now)
 
     def depart(self, ticket: int, now: float) -> list[Effect]:
@@ -150,9 +109,13 @@ class Scheduler:
             return []
         seat = self.seats[demand.seat]
         if ticket in seat.active:
-            took = now - seat.active.pop(ticket)
-            seat.answer_seconds += 0.2 * (took - seat.answer_seconds)
+            together = len(seat.active)
+            active = seat.active.pop(ticket)
+            seat.habits.note_answer(now - active.granted, (active.together + together) / 2)
+            seat.queue.release(demand.workspace)
             seat.last_used = now
+            if not demand.batch:
+                seat.note_end(demand.workspace, now)
             if demand.keep_alive_seconds is not None:
                 seat.keep_alive_seconds = demand.keep_alive_seconds
         else:
@@ -161,16 +124,18 @@ class Scheduler:
 
     def loaded(self, name: str, memory_bytes: int, now: float) -> list[Effect]:
         seat = self.seats[name]
+        seat.habits.load.note(now - seat.loading_since)
         seat.state = "ready"
         seat.memory_bytes = memory_bytes
-        seat.last_used = now
+        seat.loaded_at = seat.last_used = now
         return self._settle(now)
 
     def load_failed(self, name: str, error: DimoraError, now: float) -> list[Effect]:
-        """Everyone who waits for this model hears why."""
+        """Everyone who waits for this model, loaded in this way, hears why."""
         seat = self.seats[name]
+        failed = seat.plan
         self._empty(seat)
-        return [*self._refuse_all(seat, error), *self._settle(now)]
+        return [*self._refuse(seat, error, lambda plan: _alike(plan, failed)), *self._settle(now)]
 
     def stopped(self, name: str, now: float) -> list[Effect]:
         """A worker has ended, on purpose or by itself; those who wait get a new one."""
@@ -204,10 +169,10 @@ class Scheduler:
         later = [at for at in due if at > now]
         return min(later, default=None)
 
-    def place(self, ticket: int, now: float) -> int:
-        """1 for the next of its queue, 0 when the ticket does not wait."""
-        demand = self._demands.get(ticket)
-        return self.seats[demand.seat].queue.place(ticket, now) if demand else 0
+    def places(self, name: str, now: float) -> dict[int, int]:
+        """Of everyone who waits for this model, by ticket; 1 for the next."""
+        seat = self.seats.get(name)
+        return seat.queue.places(now) if seat else {}
 
     def crowded_by(self, estimate_bytes: int) -> list[str]:
         """The seats of which one would have to leave memory before so much could be loaded; none
@@ -223,24 +188,50 @@ class Scheduler:
 
     # Decisions.
 
-    def _refusal(self, seat: Seat, demand: Demand) -> DimoraError | None:
-        wait = max(1, round(seat.answer_seconds * (len(seat.queue) + 1) / seat.parallel))
-        waiting = len(seat.queue)
-        free = seat.state != "ready" or len(seat.active) >= seat.parallel
-        if self._limits.max_queue and waiting >= self._limits.max_queue and free:
-            return Overloaded(
-                "server busy, please try again.  maximum pending requests exceeded",
-                hint=f"{waiting} requests wait for this model; try again in {wait} s",
-                retry_after_seconds=wait,
-            )
-        own = seat.queue.count(demand.workspace)
-        if 0 < self._limits.max_queue_per_workspace <= own:
+    def _refusal(self, seat: Seat, demand: Demand, now: float) -> DimoraError | None:
+        """Nobody can fill the queue so that others are shut out: each workspace has a share."""
+        promises = seat.promises
+        promised = promises.number(demand.workspace, now) > 0
+        promised = promised and not promises.is_due(demand.workspace, now)
+
+        def full(count: int, most: int) -> bool:
+            # Half of it is given away, also if those it is promised to should not come.
+            return 0 < most <= (2 * count if promised else count)
+
+        queue, limits = seat.queue, self._limits
+        own = queue.count(demand.workspace)
+        waiting = queue.workspaces() | {demand.workspace}
+        if full(own, limits.max_queue_per_workspace):
+            room = limits.max_queue_per_workspace
+            wait = self._promise(seat, demand, len(waiting), room, now)
             return TooManyRequests(
                 f"{own} requests of this workspace already wait for this model",
                 hint=f"try again in {wait} s",
                 retry_after_seconds=wait,
             )
+        if full(len(queue), limits.max_queue) and full(own * len(waiting), limits.max_queue):
+            room = max(1, limits.max_queue // len(waiting))
+            wait = self._promise(seat, demand, len(waiting), room, now)
+            return Overloaded(
+                "server busy, please try again.  maximum pending requests exceeded",
+                hint=f"{len(queue)} requests wait for this model; try again in {wait} s",
+                retry_after_seconds=wait,
+            )
         return None
+
+    def _promise(self, seat: Seat, demand: Demand, workspaces: int, room: int, now: float) -> int:
+        """Seconds until there is room for one more. Workspaces take turns in leaving the queue."""
+        answer = seat.habits.answer_seconds(seat.parallel)
+        ready_at = now
+        if seat.state == "loading":
+            ready_at = seat.loading_since + seat.habits.load.seconds
+        elif seat.state != "ready":
+            ready_at = now + seat.habits.load.seconds
+        granted = [active.granted for active in seat.active.values()]
+        ends = departures(now, ready_at, granted, seat.parallel, answer)
+        number = seat.promises.number(demand.workspace, now) + 1
+        at = departure(number * workspaces, ends, answer)
+        return seat.promises.make(demand.workspace, at, now, room)
 
     def _settle(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
@@ -257,19 +248,33 @@ class Scheduler:
         """Grant what the seat has room for, and stop it when it is closing or expired."""
         effects: list[Effect] = []
         while not seat.closing and len(seat.active) < seat.parallel:
-            head = seat.queue.peek(now)
+            head = seat.queue.peek(now, lambda w: seat.may_begin(w, now))
             if head is None:
                 break
-            if seat.plan is None or not seat.plan.serves(self._demands[head.ticket].plan):
-                seat.closing = True
+            if not self._fits(seat, head):
+                # What is loaded stays a while for those it serves, or two who want different
+                # things would have it loaded anew for every answer.
+                serves = seat.queue.peek(now, lambda w: self._fits(seat, w)) is not None
+                seat.closing = not serves or seat.loaded_at + PATIENCE_SECONDS <= now
+                head = seat.queue.peek(now, self._guests(seat, now))
+            if seat.closing or head is None:
                 break
-            seat.queue.pop(now)
-            seat.active[head.ticket] = now
+            seat.queue.take(head, now)
+            together = len(seat.active) + 1
+            seat.active[head.ticket] = Active(head.workspace, head.batch, now, together)
             effects.append(Grant(head.ticket, seat.name))
         expired = seat.is_idle and seat.expires_at <= now
         if not seat.active and (seat.closing or expired):
             effects.append(self._stop(seat))
         return effects
+
+    def _fits(self, seat: Seat, waiting: Waiting) -> bool:
+        wanted = self._demands[waiting.ticket].plan
+        return seat.plan is not None and seat.plan.serves(wanted)
+
+    def _guests(self, seat: Seat, now: float) -> Callable[[Waiting], bool]:
+        """Those who may begin with the model as it is loaded."""
+        return lambda w: self._fits(seat, w) and seat.may_begin(w, now)
 
     def _make_room(self, seat: Seat, now: float) -> list[Effect]:
         """Load the seat if it fits, else free memory for it, else let it wait."""
@@ -281,10 +286,14 @@ class Scheduler:
         missing, too_many, limit = self._missing(others, plan.estimate_bytes)
         if missing <= 0 and not too_many:
             seat.state, seat.plan, seat.closing = "loading", plan, False
+            seat.loading_since = now
             seat.memory_bytes = plan.estimate_bytes
             return [Load(seat.name, plan)]
         if plan.estimate_bytes > limit:
-            return self._refuse_all(seat, _too_large(plan.estimate_bytes, limit))
+            error = _too_large(plan.estimate_bytes, limit)
+            # Others may ask for less of the model.
+            refused = self._refuse(seat, error, lambda p: p.estimate_bytes > limit)
+            return [*refused, *self._make_room(seat, now)]
         if any(s.state == "stopping" for s in others):
             return []
         idle = [
@@ -297,12 +306,14 @@ class Scheduler:
             for s in others
             if s.is_idle
         ]
-        if victim := choose_victim(idle, missing):
-            return [self._stop(self.seats[victim])]
+        if chosen := choose_victim(idle, missing):
+            return [self._stop(self.seats[chosen])]
         if head.arrived + PATIENCE_SECONDS <= now and not any(s.closing for s in others):
             ready = [s for s in others if s.state == "ready"]
             if ready:
-                min(ready, key=lambda s: s.last_used).closing = True
+                victim = min(ready, key=lambda s: s.last_used)
+                victim.closing = True
+                return self._serve(victim, now)
         return []
 
     def _missing(self, loaded: list[Seat], estimate_bytes: int) -> tuple[int, bool, int]:
@@ -313,8 +324,9 @@ class Scheduler:
         too_many = 0 < self._limits.max_loaded <= len(loaded)
         return used + estimate_bytes - limit, too_many, limit
 
-    def _refuse_all(self, seat: Seat, error: DimoraError) -> list[Effect]:
-        tickets = [w.ticket for w in seat.queue]
+    def _refuse(self, seat: Seat, error: DimoraError, whom: Callable[[Plan], bool]) -> list[Effect]:
+        """Those who wait with such a plan."""
+        tickets = [w.ticket for w in seat.queue if whom(self._demands[w.ticket].plan)]
         for ticket in tickets:
             seat.queue.remove(ticket)
             self._demands.pop(ticket, None)
@@ -330,17 +342,28 @@ class Scheduler:
             # Their loans fail by themselves; when they depart there is nothing left to give back.
             self._demands.pop(ticket, None)
         seat.active.clear()
+        seat.queue.release_all()
 
     def _head_arrived(self, seat: Seat, now: float) -> float:
         head = seat.queue.peek(now)
         return head.arrived if head else now
 
-    def _seat(self, name: str) -> Seat:
-        return self.seats.setdefault(name, Seat(name, self._limits.keep_alive_seconds))
+    def _seat(self, name: str, size_bytes: int) -> Seat:
+        if name not in self.seats:
+            habits = self._habits.pop(name, None) or Habits(size_bytes)
+            self._habits[name] = habits
+            if len(self._habits) > _HABITS:
+                del self._habits[next(iter(self._habits))]
+            self.seats[name] = Seat(name, self._limits.keep_alive_seconds, habits)
+        return self.seats[name]
 
     def _forget_empty(self) -> None:
         for name in [n for n, s in self.seats.items() if not s.in_memory and not len(s.queue)]:
             del self.seats[name]
+
+
+def _alike(plan: Plan, other: Plan | None) -> bool:
+    return other is not None and (plan.engine, plan.options) == (other.engine, other.options)
 
 
 def _too_large(needed: int, limit: int) -> StorageFull:

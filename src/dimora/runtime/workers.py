@@ -62,9 +62,11 @@ class Worker:
         return self._process.pid
 
     async def generate(
-        self, prompt: Prompt, sampling: Sampling
+        self, prompt: Prompt, sampling: Sampling, began: Callable[[], None] | None = None
     ) -> AsyncGenerator[Token | Finish, None]:
         """Tokens, then one Finish. Closing it early tells the worker to stop.
+
+        `began` is called when the first of it is there: the prompt is read.
 
         Raises DimoraError as the worker told it, WorkerDied when it is gone.
         """
@@ -74,6 +76,9 @@ class Worker:
             self._pipe.send(messages.Generate(id=request.id, prompt=prompt, sampling=sampling))
             while not finished:
                 frame = await request.next()
+                if began is not None:
+                    began()
+                    began = None
                 if isinstance(frame, messages.Tokens):
                     for token in frame.tokens:
                         yield token

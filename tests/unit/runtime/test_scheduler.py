@@ -17,11 +17,11 @@ from dimora.runtime.scheduler import (
     Grant,
     Limits,
     Load,
-    Plan,
     Refuse,
     Scheduler,
     Stop,
 )
+from dimora.runtime.seats import Plan
 from dimora.tasks.options import LoadOptions
 
 GIB = 2**30
@@ -110,6 +110,15 @@ def test_it_tells_who_would_have_to_leave_before_anything_is_loaded():
     assert scheduler.crowded_by(2 * GIB + 1) == ["m"]
     assert scheduler.crowded_by(3 * GIB + 1) == [], "no room even without it: that is another error"
     assert make(max_loaded=1).crowded_by(GIB) == []
+
+
+def test_a_failed_load_is_not_told_to_those_who_asked_for_another():
+    scheduler = make()
+    scheduler.arrive(demand(1, plan_=plan(engine="a", insisted=["engine"])), 0.0)
+    other = plan(engine="b", insisted=["engine"])
+    scheduler.arrive(demand(2, plan_=other), 0.0)
+    error = InvalidModel("broken")
+    assert scheduler.load_failed("m", error, 1.0) == [Refuse(1, error), Load("m", other)]
 
 
 def test_an_idle_model_leaves_after_its_keep_alive_and_not_before():
@@ -223,6 +232,35 @@ def test_a_model_larger_than_all_memory_is_refused_with_both_sizes():
     assert "1.0 GiB" in refusal.error.message
 
 
+def test_one_who_wants_too_much_of_a_model_is_refused_and_the_others_are_not():
+    scheduler = make(memory=3 * GIB)
+    scheduler.arrive(demand(1, "x", plan(gib=2)), 0.0)
+    scheduler.loaded("x", 2 * GIB, 0.0)
+    scheduler.arrive(demand(2, "m", plan(gib=2)), 0.0)
+    scheduler.arrive(demand(3, "m", plan(gib=9)), 0.0)
+    scheduler.arrive(demand(4, "m", plan(gib=1.5)), 0.0)
+    (refusal,) = scheduler.depart(2, 0.5)
+    assert (refusal.ticket, type(refusal.error)) == (3, StorageFull)
+    assert scheduler.depart(1, 1.0) == [Stop("x")]
+    assert scheduler.stopped("x", 2.0) == [Load("m", plan(gib=1.5))]
+
+
+def test_models_give_way_one_after_the_other_until_there_is_room():
+    """An idle one is stopped when the patience is over, and not at some later event."""
+    scheduler = make(memory=4 * GIB)
+    for ticket, name in ((1, "busy"), (2, "idle")):
+        scheduler.arrive(demand(ticket, name, plan(gib=2)), float(ticket))
+        scheduler.loaded(name, 2 * GIB, float(ticket))
+    scheduler.depart(2, 3.0)
+    assert scheduler.arrive(demand(3, "new", plan(gib=4)), 4.0) == [Stop("idle")]
+    assert scheduler.stopped("idle", 5.0) == []
+    late = 4.0 + PATIENCE_SECONDS
+    assert scheduler.alarm(5.0) == late
+    scheduler.tick(late)
+    assert scheduler.depart(1, late + 1) == [Stop("busy")]
+    assert scheduler.stopped("busy", late + 2) == [Load("new", plan(gib=4))]
+
+
 def test_a_limit_on_the_number_of_models_holds():
     scheduler = make(max_loaded=1)
     scheduler.arrive(demand(1, "x"), 0.0)
@@ -260,6 +298,37 @@ def test_a_dead_worker_is_replaced_for_those_who_wait():
     assert scheduler.loaded("m", GIB, 3.0) == [Grant(2, "m")]
 
 
+def test_the_last_place_is_kept_for_one_who_was_here_lately():
+    scheduler = make()
+    three = plan(parallel=3)
+    scheduler.arrive(demand(1, plan_=three, workspace="b"), 0.0)
+    scheduler.loaded("m", GIB, 0.0)
+    scheduler.depart(1, 1.0)
+    granted = []
+    for ticket in (2, 3, 4):
+        granted += scheduler.arrive(demand(ticket, plan_=three, workspace="a"), 2.0)
+    assert granted == [Grant(2, "m")], "and one prompt is read at a time"
+    assert scheduler.began(2, 3.0) == [Grant(3, "m")]
+    assert scheduler.began(3, 4.0) == []
+    assert scheduler.arrive(demand(5, plan_=three, workspace="b"), 5.0) == [Grant(5, "m")]
+    assert scheduler.depart(2, 6.0) == [], "while the other's prompt is being read"
+    assert scheduler.began(5, 7.0) == [Grant(4, "m")]
+
+
+def test_the_last_place_is_not_for_batch_work_where_people_ask():
+    scheduler = make()
+    two = plan(parallel=2)
+    scheduler.arrive(demand(1, plan_=two), 0.0)
+    scheduler.loaded("m", GIB, 0.0)
+    scheduler.depart(1, 1.0)
+    assert scheduler.arrive(demand(2, plan_=two, batch=True), 2.0) == [Grant(2, "m")]
+    scheduler.began(2, 3.0)
+    assert scheduler.arrive(demand(3, plan_=two, batch=True), 3.0) == []
+    assert scheduler.arrive(demand(4, plan_=two), 4.0) == [Grant(4, "m")]
+    assert scheduler.began(4, 5.0) == []
+    assert scheduler.depart(2, 6.0) == [Grant(3, "m")]
+
+
 def test_unload_waits_for_the_answer_being_written():
     scheduler = make()
     scheduler.arrive(demand(1), 0.0)
@@ -279,6 +348,7 @@ class Life(RuleBasedStateMachine):
         self.tickets = itertools.count(1)
         self.waiting: set[int] = set()
         self.running: dict[int, str] = {}
+        self.lines: dict[int, tuple[str, str, bool]] = {}
         self.loading: set[str] = set()
         self.up: set[str] = set()
         self.stopping: set[str] = set()
@@ -297,6 +367,9 @@ class Life(RuleBasedStateMachine):
                 case Grant(ticket=ticket, seat=name):
                     assert ticket in self.waiting, "granted twice, or after leaving"
                     assert name in self.up
+                    line = self.lines[ticket]
+                    before = [t for t in self.waiting if self.lines[t] == line and t < ticket]
+                    assert not before, "overtaken in its own line"
                     self.waiting.discard(ticket)
                     self.running[ticket] = name
                 case Refuse(ticket=ticket):
@@ -307,18 +380,33 @@ class Life(RuleBasedStateMachine):
         gib=st.sampled_from([1, 2, 3]),
         ctx=st.sampled_from([None, 1024, 8192]),
         keep=st.sampled_from([None, 0.0, 5.0, FOREVER]),
-        workspace=st.sampled_from("pq"),
+        workspace=st.sampled_from("pqr"),
+        batch=st.booleans(),
     )
-    def arrive(self, seat, gib, ctx, keep, workspace):
+    def arrive(self, seat, gib, ctx, keep, workspace, batch):
         ticket = next(self.tickets)
+        self.lines[ticket] = seat, workspace, batch
         self.waiting.add(ticket)
         wanted = plan(2, gib, insisted=["num_ctx"] if ctx else [], num_ctx=ctx or 4096)
         self.carry_out(
             self.scheduler.arrive(
-                demand(ticket, seat, wanted, keep_alive_seconds=keep, workspace=workspace),
+                demand(
+                    ticket,
+                    seat,
+                    wanted,
+                    keep_alive_seconds=keep,
+                    workspace=workspace,
+                    batch=batch,
+                ),
                 self.now,
             )
         )
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def begin_to_write(self, data):
+        ticket = data.draw(st.sampled_from(sorted(self.running)))
+        self.carry_out(self.scheduler.began(ticket, self.now))
 
     @precondition(lambda self: self.waiting or self.running)
     @rule(data=st.data())
@@ -374,6 +462,26 @@ class Life(RuleBasedStateMachine):
     def no_seat_takes_more_than_it_writes_at_a_time(self):
         for seat in self.scheduler.seats.values():
             assert len(seat.active) <= seat.parallel
+
+    def teardown(self):
+        """When all goes well from here on, everyone is answered in the end."""
+        for _ in range(500):
+            if not self.waiting and not self.running:
+                break
+            for name in sorted(self.loading):
+                self.loading.discard(name)
+                self.up.add(name)
+                self.carry_out(self.scheduler.loaded(name, GIB, self.now))
+            for name in sorted(self.stopping):
+                self.stopping.discard(name)
+                self.carry_out(self.scheduler.stopped(name, self.now))
+            for ticket in sorted(self.running):
+                del self.running[ticket]
+                self.carry_out(self.scheduler.depart(ticket, self.now))
+            due = self.scheduler.alarm(self.now)
+            self.now = min(due or self.now, self.now + 60) + 0.001
+            self.carry_out(self.scheduler.tick(self.now))
+        assert not self.waiting
 
 
 Life.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
