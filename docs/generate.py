@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 
-from dimora import dialects
+from dimora import dialects, tasks
 from dimora.cli.main import program
 from dimora.core.durations import format_duration
 from dimora.core.settings import Settings, knobs
+from dimora.tasks.ready.base import fields_of, request_of, result_schema
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -63,7 +67,50 @@ def commands_page() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"settings.md": settings_page, "routes.md": routes_page, "commands.md": commands_page}
+def tasks_page() -> str:
+    lines = [
+        "# Ready tasks",
+        "",
+        "From the files in `tasks/ready`. `dimora do NAME` does one, with a text, a file, or with",
+        "`--in` and `--out` every file of a folder or row of a table; `POST /v1/tasks/NAME` takes",
+        "the same fields as JSON, beside `model`, `language`, `options`, `keep_alive` and",
+        "`stream`; `GET /v1/tasks` lists them all. Prompt and answer are in the language of the",
+        "text (Italian, Spanish, English).",
+        "",
+    ]
+    for name, task in tasks.READY.all().items():
+        lines += [f"## {name.replace('_', '-')}", "", inspect.cleandoc(task.__doc__ or ""), ""]
+        lines += [inspect.cleandoc(request_of(task).__doc__ or ""), ""]
+        lines += ["| field | | default | what it is |", "|---|---|---|---|"]
+        for field in fields_of(task):
+            kind = ", ".join(f"`{c}`" for c in field.choices) or field.kind
+            default = "required" if field.required else _default_words(field.default)
+            lines.append(f"| `{field.name}` | {kind} | {default} | {field.help} |")
+        result = inspect.cleandoc(task.RESULT.__doc__ or "")
+        lines += [
+            "",
+            f"Result: {result}",
+            "",
+            "An example, `dimora do {} --example`:".format(name.replace("_", "-")),
+        ]
+        lines += ["", "```json", json.dumps(dict(task.EXAMPLE), indent=2, ensure_ascii=False)]
+        lines += ["```", "", "<details><summary>JSON Schema of the result</summary>", "", "```json"]
+        lines += [json.dumps(result_schema(task), indent=2), "```", "", "</details>", ""]
+    return "\n".join(lines)
+
+
+def _default_words(value: Any) -> str:
+    if value in ("", ()):
+        return ""
+    return f"`{json.dumps(value)}`"
+
+
+PAGES = {
+    "settings.md": settings_page,
+    "routes.md": routes_page,
+    "commands.md": commands_page,
+    "tasks.md": tasks_page,
+}
 
 
 def main() -> None:

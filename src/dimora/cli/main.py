@@ -47,9 +47,9 @@ def file_name(command: str) -> str:
     return command.replace("-", "_")
 
 
-def first_line(name: str) -> str:
+def first_line(name: str, shelf: Shelf = COMMANDS) -> str:
     """What a command does, from its docstring, without importing it."""
-    spec = find_spec(f"{COMMANDS.package}.{file_name(name)}")
+    spec = find_spec(f"{shelf.package}.{file_name(name)}")
     if spec is None or spec.origin is None:
         return ""
     docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""

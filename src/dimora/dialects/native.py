@@ -23,6 +23,7 @@ from dimora.core.frames import pack
 from dimora.core.types import Done, Event, Progress, Queued, Request
 from dimora.dialects.base import Asked, Incoming, Route
 from dimora.tasks import generation
+from dimora.tasks.ready import base as ready
 
 PATH = "/dimora/v1/ask"
 MEDIA_TYPE = "application/x-dimora-frames"
@@ -81,17 +82,22 @@ def _defined(module: ModuleType, kind: type) -> Iterator[type]:
             yield value
 
 
+def _tasks() -> Iterator[ModuleType]:
+    yield from tasks.SHELF.all().values()
+    yield from tasks.READY.all().values()
+
+
 @cache
 def request_union() -> Any:
     """The union of all Requests of the tasks there are."""
-    found = [r for module in tasks.SHELF.all().values() for r in _defined(module, Request)]
+    found = [r for module in _tasks() for r in _defined(module, Request)]
     return reduce(or_, found)
 
 
 @cache
 def event_union() -> Any:
     """The union of all Events an answer may consist of, Failure among them."""
-    modules = (generation, *tasks.SHELF.all().values())
+    modules = (generation, ready, *_tasks())
     found = [e for module in modules for e in _defined(module, Event)]
     return reduce(or_, found, Queued | Progress | Done | Failure)
 

@@ -135,7 +135,7 @@ class House:
         """
         visit = _Visit(self, principal, request)
         try:
-            task = tasks.SHELF.load(kind_of(request))
+            task = tasks.load(kind_of(request))
             policy.check(principal, task.RIGHT)
             if self.settings.strict and request.warnings:
                 raise BadRequest(request.warnings[0], hint="the server is strict")

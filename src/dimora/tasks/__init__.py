@@ -4,7 +4,10 @@ A task file has one `Request` subclass, a constant `RIGHT` (what a principal mus
 do), and `async def run(request, rooms)`, an async generator of Events that ends in one Done.
 """
 
+from types import ModuleType
+
 from dimora.core.shelf import Shelf
+from dimora.tasks import ready
 
 # Files that several tasks share; they are not tasks.
 _SHARED = frozenset(
@@ -19,9 +22,19 @@ _SHARED = frozenset(
         "modelfile",
         "options",
         "profile",
+        "ready",
         "recipe",
         "writing",
     }
 )
 
 SHELF = Shelf("dimora.tasks", furniture=_SHARED)
+READY = ready.SHELF
+
+
+def load(name: str) -> ModuleType:
+    """The task of this name, one of the house's own or a ready one.
+
+    Raises ConfigurationError where there is none.
+    """
+    return (READY if name in READY.names() else SHELF).load(name)

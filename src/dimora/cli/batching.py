@@ -1,0 +1,210 @@
+"""Does one task over many inputs, row by row, into a table that can be gone on with.
+
+A row is done when its whole line is in the output, with the hash of all that was asked. Errors
+have lines too, and are tried again the next time. At the end the table is written anew in the
+order of the inputs, and takes the place of the old one at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dimora.cli.reading import text_of
+from dimora.core.errors import BadRequest
+
+HASH, INPUT, ERROR = "hash", "input", "error"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+# What spreadsheets take for a formula, in words that are somebody else's.
+_FORMULA = ("=", "@", "+", "-", "\t", "\r")
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One input: its name in the table, and the fields it brings; or why it brings none."""
+
+    name: str
+    fields: Mapping[str, str] = {}
+    error: str = ""
+
+
+def read_rows(source: Path, main: str, known: Sequence[str]) -> Iterator[Row]:
+    """Rows of a folder (each file the `main` field) or of a table (each column a field).
+
+    Raises BadRequest when it is neither, or no column is the `main` field.
+    """
+    if source.is_dir():
+        yield from _rows_of_folder(source, main)
+    elif source.suffix.lower() in (".csv", ".tsv"):
+        yield from _rows_of_table(source, main, known)
+    elif source.is_file():
+        yield _row_of_file(source, source.name, main)
+    else:
+        raise BadRequest("there is no such folder or file to read", param="in")
+
+
+def _rows_of_folder(folder: Path, main: str) -> Iterator[Row]:
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not any(part.startswith(".") for part in Path(name).parts):
+            yield _row_of_file(path, name, main)
+
+
+def _row_of_file(path: Path, name: str, main: str) -> Row:
+    try:
+        return Row(name, {main: text_of(path)})
+    except BadRequest as why:
+        return Row(name, error=why.message)
+
+
+def _rows_of_table(path: Path, main: str, known: Sequence[str]) -> Iterator[Row]:
+    text = text_of(path)
+    head = text.partition("\n")[0]
+    delimiter = max("\t;,", key=head.count)
+    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
+    columns = list(reader.fieldnames or ())
+    column = main if main in columns else columns[0] if len(columns) == 1 else ""
+    if not column:
+        raise BadRequest(
+            f"the table has no column {main!r}",
+            hint=f"name the column of what the work is done with {main!r}",
+            param="in",
+        )
+    others = [name for name in columns if name in known and name != column]
+    for number, line in enumerate(reader, 1):
+        brought = {name: line[name] for name in others if line[name]}
+        yield Row(str(number), {main: line[column] or "", **brought})
+
+
+def hash_of(request: msgspec.Struct) -> str:
+    """Of all that was asked, the model's name and options among it."""
+    return hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest()
+
+
+class Table:
+    """The output: JSON lines or CSV, by its ending. One writer at a time.
+
+    `columns` are the result's fields; in CSV what is no plain value stands as JSON.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        if path.suffix.lower() not in (".csv", ".jsonl"):
+            raise BadRequest("the output must end in .csv or .jsonl", param="out")
+        self._path = path
+        self._is_csv = path.suffix.lower() == ".csv"
+        self._columns = (INPUT, *columns, ERROR, HASH)
+        self._kept: dict[str, str] = {}
+        self._read()
+
+    def has(self, digest: str) -> bool:
+        """Whether a row of this hash is done."""
+        return digest in self._kept
+
+    def begin(self) -> None:
+        """Put what is whole in place of what is there. Raises OSError."""
+        self._write_all(self._kept.values())
+
+    def add(
+        self, name: str, digest: str, result: Mapping[str, Any] | None, error: str = ""
+    ) -> None:
+        """One line, on the disk when this returns."""
+        line = self._line({INPUT: name, **(result or {}), ERROR: error, HASH: digest})
+        with self._path.open("ab") as file:
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        # An error is kept for the end, and not found by `has` the next time.
+        self._kept[digest] = line
+
+    def finish(self, digests: Sequence[str]) -> None:
+        """The lines of these hashes in this order, and no others."""
+        self._write_all([self._kept[d] for d in digests if d in self._kept])
+
+    def _read(self) -> None:
+        try:
+            # A line that was broken off may end within a character.
+            text = self._path.read_bytes().decode(errors="replace")
+        except FileNotFoundError:
+            return
+        except OSError as why:
+            raise BadRequest(f"the output cannot be read: {why.strerror}", param="out") from None
+        known = 0
+        for record in self._records(text):
+            digest = str(record.get(HASH, ""))
+            if set(record) != set(self._columns) or not _SHA256.fullmatch(digest):
+                continue
+            known += 1
+            if not record[ERROR]:
+                self._kept[digest] = self._line(record, verbatim=True)
+        if text.strip() and not known and not self._is_ours(text):
+            raise BadRequest(
+                "the output is there, and no table of this task",
+                hint="choose another name with --out",
+                param="out",
+            )
+
+    def _is_ours(self, text: str) -> bool:
+        """Whether it could be the beginning of a table that was broken off in its first line."""
+        first = self._head() if self._is_csv else f'{{"{INPUT}":'
+        return text.startswith(first) or first.startswith(text)
+
+    def _records(self, text: str) -> Iterator[dict[str, Any]]:
+        if self._is_csv:
+            try:
+                for cells in csv.DictReader(io.StringIO(text, newline="")):
+                    # A line that was broken off has too few cells, one of another table too many.
+                    if all(value is not None for value in cells.values()):
+                        yield dict(cells)
+            except csv.Error:
+                return
+            return
+        for line in text.split("\n")[:-1]:
+            with contextlib.suppress(ValueError):
+                yield msgspec.json.decode(line, type=dict[str, Any])
+
+    def _head(self) -> str:
+        return _csv_line(self._columns)
+
+    def _line(self, record: Mapping[str, Any], *, verbatim: bool = False) -> str:
+        full = {name: record.get(name) for name in self._columns}
+        if not self._is_csv:
+            return msgspec.json.encode(full).decode() + "\n"
+        return _csv_line([v if verbatim else _cell(v) for v in full.values()])
+
+    def _write_all(self, lines: Any) -> None:
+        scratch = self._path.with_name(f".{self._path.name}.{os.getpid()}.new")
+        try:
+            with scratch.open("w", encoding="utf-8", newline="") as file:
+                if self._is_csv:
+                    file.write(self._head())
+                file.writelines(lines)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(self._path)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+
+def _csv_line(cells: Sequence[Any]) -> str:
+    told = io.StringIO()
+    csv.writer(told, lineterminator="\n").writerow(cells)
+    return told.getvalue()
+
+
+def _cell(value: Any) -> str:
+    """A value as a cell; text that a spreadsheet would compute gets an apostrophe in front."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return msgspec.json.encode(value).decode()
+    if value.startswith(_FORMULA) and not re.fullmatch(r"[-+]?[\d.,]+", value):
+        return f"'{value}"
+    return value

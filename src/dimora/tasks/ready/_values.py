@@ -1,0 +1,137 @@
+"""Finds where a copied value stands in a text, and reads it as a number, date or yes/no.
+
+Not a task itself.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from dimora.core.errors import BadRequest
+from dimora.tasks.base import Token
+
+Kind = Literal["text", "number", "date", "yes/no"]
+KINDS: tuple[Kind, ...] = ("text", "number", "date", "yes/no")
+
+_MONTHS = {
+    name[:3]: number
+    for names in (
+        "january february march april may june july august september october november december",
+        "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre"
+        " dicembre",
+        "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+    )
+    for number, name in enumerate(names.split(), 1)
+}
+_YES = frozenset("yes true y si sì sí vero verdadero ok x ✓".split())
+_NO = frozenset("no false n falso none nessuno ninguno".split())
+
+
+def find_span(value: str, text: str) -> tuple[int, int] | None:
+    """Where the value stands in the text, as offsets of characters: as it is, else whatever the
+    white space, the capital letters and the marks around it."""
+    at = text.find(value) if value.strip() else -1
+    if at >= 0:
+        return at, at + len(value)
+    words = value.strip(" \t\n\"'«»“”.,;:").split()
+    if not words:
+        return None
+    pattern = r"\s+".join(re.escape(word) for word in words)
+    found = re.search(pattern, text, re.IGNORECASE)
+    return found.span() if found else None
+
+
+def read_value(kind: Kind, words: str) -> Any:
+    """The value as JSON has it: a date as `2026-05-03`. Raises ValueError where it is none."""
+    return _READERS[kind](words.strip())
+
+
+def _read_number(words: str) -> int | float:
+    """With a comma or a point before the fraction, as the last mark of the number tells."""
+    found = re.search(r"[-−]?\s*\d+(?:[.,'’\s\u00a0\u202f]\d+)*", words)
+    if found is None:
+        raise ValueError("no number")
+    written = re.sub(r"['’\s\u00a0\u202f]", "", found[0]).replace("−", "-")
+    marks = re.findall(r"[.,]", written)
+    if not marks:
+        return int(written)
+    last = marks[-1]
+    thousands = marks.count(last) > 1 or (
+        len(set(marks)) == 1 and re.search(r"[.,]\d{3}$", written) and not written.startswith("0")
+    )
+    if thousands:
+        return int(re.sub(r"[.,]", "", written))
+    whole, _, fraction = written.rpartition(last)
+    return float(f"{re.sub(r'[.,]', '', whole)}.{fraction}")
+
+
+def _read_date(words: str) -> str:
+    """Day before month where only numbers stand, unless that cannot be."""
+    if found := re.search(r"\b(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})\b", words):
+        year, month, day = (int(n) for n in found.groups())
+    elif found := re.search(r"\b(\d{1,2})[-/.](\d{1,2})[-/.](\d{2,4})\b", words):
+        day, month, year = (int(n) for n in found.groups())
+        if month > 12 >= day:
+            day, month = month, day
+    else:
+        day, month, year = _read_spelled_date(words)
+    year += 2000 if year < 70 else 1900 if year < 100 else 0
+    return datetime.date(year, month, day).isoformat()
+
+
+def _read_spelled_date(words: str) -> tuple[int, int, int]:
+    names = [w for w in re.findall(r"[^\W\d_]{3,}", words.lower()) if w[:3] in _MONTHS]
+    numbers = [int(n) for n in re.findall(r"\d+", words)]
+    years = [n for n in numbers if n > 31]
+    days = [n for n in numbers if 1 <= n <= 31]
+    if not (names and years and days):
+        raise ValueError("no date")
+    return days[0], _MONTHS[names[0][:3]], years[0]
+
+
+def _read_flag(words: str) -> bool:
+    first = re.split(r"\W+", unicodedata.normalize("NFC", words.lower()))[0] or words.lower()
+    if first in _YES:
+        return True
+    if first in _NO:
+        return False
+    raise ValueError("neither yes nor no")
+
+
+_READERS: dict[Kind, Callable[[str], Any]] = {
+    "text": lambda words: words,
+    "number": _read_number,
+    "date": _read_date,
+    "yes/no": _read_flag,
+}
+
+
+def token_offsets(tokens: Sequence[Token]) -> list[tuple[int, int, float]]:
+    """Begin, end and log-probability of each token in the text they are together."""
+    found, at = [], 0
+    for token in tokens:
+        found.append((at, at + len(token.text), token.logprob or 0.0))
+        at += len(token.text)
+    return found
+
+
+def least_logprob(tokens: Sequence[Token], start: int, end: int) -> float:
+    """Of the token within these characters that the model was least sure of; 0.0 for none."""
+    within = [p for begin, stop, p in token_offsets(tokens) if begin < end and stop > start]
+    return min(within, default=0.0)
+
+
+def read_kind(word: str) -> Kind:
+    """Raises BadRequest for what is no kind of value."""
+    for kind in KINDS:
+        if word == kind:
+            return kind
+    raise BadRequest(
+        f"a field cannot be of kind {word[:40]!r}",
+        hint=f"choose one of: {', '.join(KINDS)}",
+        param="fields",
+    )

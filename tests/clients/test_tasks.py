@@ -1,0 +1,160 @@
+"""Ready tasks over HTTP and at the terminal, with a real server and a real small model.
+
+A small model is not wise: what is checked is the form of what comes back, and what code promises.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import urllib.error
+import urllib.request
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from dimora import tasks
+from dimora.tasks.ready.base import result_schema
+from tests.conftest import CHAT_MODEL, run_dimora
+
+NAMES = tasks.READY.names()
+
+
+def post(server, name: str, body: dict) -> tuple[int, dict]:
+    asked = urllib.request.Request(
+        f"{server.url}/v1/tasks/{name}",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(asked, timeout=120) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_example_gives_a_result_that_matches_its_schema(server, name):
+    task = tasks.READY.load(name)
+    status, told = post(server, name, {**task.EXAMPLE, "model": CHAT_MODEL})
+    assert status == 200, told
+    Draft202012Validator(result_schema(task)).validate(told["result"])
+    assert told["task"] == name
+    assert told["language"] in ("it", "es", "en")
+    assert told["usage"]["completion_tokens"] > 0
+
+
+def test_the_list_tells_fields_and_schemas(server):
+    with urllib.request.urlopen(f"{server.url}/v1/tasks", timeout=10) as answer:
+        listed = json.loads(answer.read())["data"]
+    assert [task["id"] for task in listed] == NAMES
+    assert all(task["result_schema"] and task["fields"] for task in listed)
+
+
+def test_probabilities_add_up_and_follow_the_order(server):
+    body = {"model": CHAT_MODEL, "text": "The dog barks.", "labels": ["animals", "cars", "music"]}
+    status, told = post(server, "classify", body)
+    assert status == 200
+    found = [one["probability"] for one in told["result"]["probabilities"]]
+    assert sum(found) == pytest.approx(1, abs=0.001)
+    assert found == sorted(found, reverse=True)
+    _, other = post(server, "classify", {**body, "threshold": 1.0})
+    assert other["result"]["label"] in ("other", told["result"]["label"])
+
+
+def test_a_long_text_is_read_in_parts(server):
+    text = "\n\n".join(f"On day {n} the ship stood at anchor before Genoa." for n in range(1, 120))
+    body = {"model": CHAT_MODEL, "text": text, "options": {"num_ctx": 1024, "num_predict": 60}}
+    status, told = post(server, "summarize", body)
+    assert status == 200, told
+    assert told["result"]["parts"] > 1
+    for one in told["result"]["unsupported"]:
+        assert one["value"] not in text
+
+
+def test_extracted_values_stand_where_they_are_said_to_stand(server):
+    task = tasks.READY.load("extract")
+    _, told = post(server, "extract", {**task.EXAMPLE, "model": CHAT_MODEL})
+    for field in told["result"]["fields"]:
+        if field["start"] >= 0:
+            assert task.EXAMPLE["text"][field["start"] : field["end"]] == field["words"]
+        else:
+            assert field["value"] is None
+        assert 0 <= field["confidence"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "status", "param"),
+    [
+        ("classify", {"text": "x", "labels": ["a"]}, 400, "labels"),
+        ("classify", {"text": "x"}, 400, None),
+        ("classify", {"text": "x", "labels": ["a", "b"], "threshold": 7}, 400, "threshold"),
+        ("summarize", {"text": " "}, 400, "text"),
+        ("summarize", {"text": "x", "form": "poem"}, 400, "form"),
+        ("summarize", {"text": "x", "language": "fr"}, 400, "language"),
+        ("extract", {"text": "x", "fields": ["a:colour"]}, 400, "fields"),
+        ("no-such", {"text": "x"}, 404, "name"),
+        ("chat", {"text": "x"}, 404, "name"),
+    ],
+)
+def test_what_is_wrong_is_told_in_openais_shape(server, name, body, status, param):
+    found, told = post(server, name, {"model": CHAT_MODEL, **body})
+    assert found == status
+    assert told["error"]["type"] and told["error"]["message"]
+    assert told["error"]["param"] == param
+
+
+def test_a_stream_tells_progress_then_the_result_then_its_end(server):
+    asked = urllib.request.Request(
+        f"{server.url}/v1/tasks/summarize",
+        json.dumps({"model": CHAT_MODEL, "text": "The sun is warm.", "stream": True}).encode(),
+    )
+    with urllib.request.urlopen(asked, timeout=60) as answer:
+        frames = [f[6:] for f in answer.read().decode().split("\n\n") if f.startswith("data: ")]
+    assert frames[-1] == "[DONE]"
+    kinds = [json.loads(f)["object"] for f in frames[:-1]]
+    assert kinds == ["task.progress"] * (len(kinds) - 1) + ["task.result"]
+
+
+def test_the_audit_log_has_one_line_for_a_task_and_no_word_of_the_text(server):
+    before = (server.home / "log" / "audit.jsonl").read_text().count('"classify"')
+    post(
+        server,
+        "classify",
+        {"model": CHAT_MODEL, "text": "canary-4711 sings", "labels": ["bird", "fish"]},
+    )
+    log = (server.home / "log" / "audit.jsonl").read_text()
+    assert log.count('"classify"') == before + 1
+    assert "canary" not in log
+
+
+def test_the_terminal_does_a_task_and_prints_it(home):
+    told = run_dimora(
+        "do", "classify", "--labels", "cats", "--labels", "dogs", "--json", "It purrs.", home=home
+    )
+    assert json.loads(told.stdout)["label"] in ("cats", "dogs")
+
+
+def test_a_batch_goes_on_where_it_was_left(home, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, text in (("a.txt", "It purrs."), ("b.txt", ""), ("c.txt", "It barks.")):
+        (folder / name).write_text(text)
+    out = tmp_path / "out.csv"
+    words = ("do", "classify", "--labels", "cats", "--labels", "dogs")
+    batch = (*words, "--in", str(folder), "--out", str(out))
+    first = run_dimora(*batch, home=home, check=False)
+    assert first.returncode == 1
+    assert "2 done, 1 failed" in first.stderr
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["input"], bool(r["error"])) for r in rows] == [
+        ("a.txt", False),
+        ("b.txt", True),
+        ("c.txt", False),
+    ]
+    (folder / "b.txt").write_text("It purrs too.")
+    second = run_dimora(*batch, home=home)
+    assert "1 done, 2 were there" in second.stderr
+    with out.open(newline="") as file:
+        assert not any(row["error"] for row in csv.DictReader(file))

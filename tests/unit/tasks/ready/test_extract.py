@@ -1,0 +1,72 @@
+"""What becomes of the words a model copied."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from dimora.core.errors import BadRequest
+from dimora.tasks.base import Token
+from dimora.tasks.ready._desk import Answer
+from dimora.tasks.ready.extract import read_fields, schema_of, told
+
+TEXT = "Total: EUR 1,240.50 by 3 May 2026"
+
+
+def field(words: str):
+    (one,) = read_fields([words])
+    return one
+
+
+def answer(name: str, value: str | None, logprob: float = -0.5) -> Answer:
+    shown = "null" if value is None else f'"{value}"'
+    tokens = (Token(1, f'{{"{name}": ', -7.0), Token(2, shown, logprob), Token(3, "}", -7.0))
+    return Answer("".join(t.text for t in tokens), {name: value}, tokens)
+
+
+def test_a_field_has_a_name_a_kind_and_a_meaning():
+    assert field("total:number:with tax: all of it") == ("total", "number", "with tax: all of it")
+    assert field("who") == ("who", "text", "")
+
+
+@pytest.mark.parametrize(
+    "fields", [(), ("a", "a"), ("",), (":number",), ("a:colour",), ("a",) * 41]
+)
+def test_fields_that_cannot_be_asked_for_are_refused(fields):
+    with pytest.raises(BadRequest):
+        read_fields(fields)
+
+
+def test_a_value_has_its_place_counted_from_the_beginning_of_the_whole_text():
+    value = told(field("total:number"), answer("total", "eur 1,240.50"), TEXT, 100, loose=False)
+    assert (value.value, value.words, value.start, value.end) == (1240.5, "EUR 1,240.50", 107, 119)
+    assert value.confidence == pytest.approx(math.exp(-0.5), abs=1e-4)
+    assert value.problem == ""
+
+
+def test_what_does_not_stand_in_the_text_is_no_value():
+    value = told(field("total:number"), answer("total", "99"), TEXT, 0, loose=False)
+    assert (value.value, value.start, value.problem) == (None, -1, "not in the text")
+
+
+def test_loose_keeps_it_and_says_so():
+    value = told(field("total:number"), answer("total", "99"), TEXT, 0, loose=True)
+    assert (value.value, value.start, value.problem) == (99, -1, "not in the text")
+
+
+def test_words_of_the_wrong_kind_are_told_and_are_no_value():
+    value = told(field("when:date"), answer("when", "Total"), TEXT, 0, loose=False)
+    assert (value.value, value.words, value.problem) == (None, "Total", "no date")
+
+
+def test_nothing_found_is_no_problem():
+    value = told(field("when:date"), answer("when", None), TEXT, 0, loose=False)
+    assert (value.value, value.problem, value.words) == (None, "", "")
+    assert value.confidence > 0.6
+
+
+def test_the_schema_wants_every_field_and_no_other():
+    schema = schema_of(read_fields(["a", "b:number"]))
+    assert schema["required"] == ["a", "b"]
+    assert schema["additionalProperties"] is False

@@ -1,0 +1,103 @@
+"""Values are found where they stand, and read as what they are."""
+
+from __future__ import annotations
+
+import pytest
+
+from dimora.core.errors import BadRequest
+from dimora.tasks.base import Token
+from dimora.tasks.ready._values import find_span, least_logprob, read_kind, read_value
+
+TEXT = "Supplier: Officina\n  Bianchi. Total: EUR 1.240,50"
+
+
+def test_a_value_is_found_as_it_stands():
+    start, end = find_span("EUR 1.240,50", TEXT)
+    assert TEXT[start:end] == "EUR 1.240,50"
+
+
+def test_white_space_capitals_and_marks_around_do_not_hide_a_value():
+    start, end = find_span('"officina bianchi."', TEXT)
+    assert TEXT[start:end] == "Officina\n  Bianchi"
+
+
+@pytest.mark.parametrize("value", ["", " ", "Rossi", "..", ". *"])
+def test_what_is_not_there_is_not_found(value):
+    assert find_span(value, TEXT) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "number"),
+    [
+        ("1.240,50 €", 1240.5),
+        ("$1,240.50", 1240.5),
+        ("1'240", 1240),
+        ("1 240 000", 1240000),
+        ("12,5 kg", 12.5),
+        ("0.125", 0.125),
+        ("1.200", 1200),
+        ("1.234.567", 1234567),
+        ("-3", -3),
+        ("− 3,5", -3.5),
+        ("about 30 days", 30),
+    ],
+)
+def test_numbers_are_read_as_people_write_them(words, number):
+    assert read_value("number", words) == number
+
+
+@pytest.mark.parametrize(
+    ("words", "date"),
+    [
+        ("3 May 2026", "2026-05-03"),
+        ("May 3rd, 2026", "2026-05-03"),
+        ("3 maggio 2026", "2026-05-03"),
+        ("el 3 de mayo de 2026", "2026-05-03"),
+        ("03/05/2026", "2026-05-03"),
+        ("2026-05-03", "2026-05-03"),
+        ("12/31/2025", "2025-12-31"),
+        ("1.2.26", "2026-02-01"),
+        ("15 gennaio 2026", "2026-01-15"),
+        ("15 enero 2026", "2026-01-15"),
+    ],
+)
+def test_dates_are_read_in_three_languages(words, date):
+    assert read_value("date", words) == date
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("number", "many"),
+        ("date", "31/02/2026"),
+        ("date", "soon"),
+        ("date", "May"),
+        ("yes/no", "perhaps"),
+        ("yes/no", ""),
+    ],
+)
+def test_what_is_no_value_of_its_kind_is_an_error(kind, words):
+    with pytest.raises(ValueError):
+        read_value(kind, words)
+
+
+@pytest.mark.parametrize(("words", "flag"), [("Sì", True), ("yes, both", True), ("No.", False)])
+def test_yes_and_no_are_read(words, flag):
+    assert read_value("yes/no", words) is flag
+
+
+def test_an_unknown_kind_is_refused_with_those_there_are():
+    with pytest.raises(BadRequest) as caught:
+        read_kind("colour")
+    assert "yes/no" in caught.value.hint
+
+
+def test_confidence_is_that_of_the_weakest_token_of_the_value():
+    tokens = [
+        Token(1, '{"a":', -9.0),
+        Token(2, '"x', -0.1),
+        Token(3, 'y"', -0.7),
+        Token(4, "}", -5),
+    ]
+    assert least_logprob(tokens, 5, 9) == -0.7
+    assert least_logprob(tokens, 90, 99) == 0.0
