@@ -47,9 +47,9 @@ def file_name(command: str) -> str:
     return command.replace("-", "_")
 
 
-def first_line(name: str, shelf: Shelf = COMMANDS) -> str:
-    """What a command does, from its docstring, without importing it."""
-    spec = find_spec(f"{shelf.package}.{file_name(name)}")
+def first_line(name: str, shelf: Shelf | None = None) -> str:
+    """What a command (or what is on another shelf) does, from its docstring, without importing."""
+    spec = find_spec(f"{(shelf or COMMANDS).package}.{file_name(name)}")
     if spec is None or spec.origin is None:
         return ""
     docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
