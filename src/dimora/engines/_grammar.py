@@ -3,7 +3,8 @@
 Own instead of the engines' own: those let numbers leave their limits, or white space go on for
 ever, where a small model never comes back from. Everything that matches the grammar matches the
 schema; not everything that matches the schema can be written: members come in the order of
-`properties`, and others only where `additionalProperties` asks for them.
+`properties`, others only where `additionalProperties` asks for them, and nothing stands between
+two signs, so that as much as can be is known before it is written.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from dimora.engines._patterns import UnknownPattern, pattern_grammar
 
 Schema = dict[str, Any]
 
-_SPACE = '(" " | "\\n" [ \\t]{0,16})?'
 # Engines limit how often one thing is repeated; longer runs are made of shorter ones.
 _RUN = 1000
 _SHORT_RUN = 50
 _ANY = ("object", "array", "string", "number", "boolean", "null")
-_CONTROLS = [(0x00, 0x1F), (0x7F, 0x9F)]
+_CONTROLS = [(0x00, 0x08), (0x0B, 0x1F), (0x7F, 0x9F)]
+_HEX = "[0-9a-fA-F]"
 _FORMATS = {
     "date": "date",
     "time": "time",
@@ -40,11 +41,13 @@ _FORMATS = {
     "uuid": 'hex{8} "-" hex{4} "-" hex{4} "-" hex{4} "-" hex{12}',
 }
 _BASE = {
-    "ws": _SPACE,
-    "hex": "[0-9a-fA-F]",
-    # No escape makes half of a surrogate pair: that would be no text.
+    "hex": _HEX,
+    # No escape makes half of a surrogate pair: that would be no text. No part of it is in a group
+    # or a rule of its own: OpenVINO would look at every token of the vocabulary again at each step.
     "char": (
-        character(complement(_CONTROLS)) + ' | "\\\\u" ([0-9a-cA-CefEF] hex{3} | [dD] [0-7] hex{2})'
+        f"{character(complement(_CONTROLS))[1:-1]}"
+        f' | "\\\\u" [0-9a-cA-CefEF] {_HEX} {_HEX} {_HEX}'
+        f' | "\\\\u" [dD] [0-7] {_HEX} {_HEX}'
     ),
     "string": '"\\"" char* "\\""',
     "integer": INTEGER,
@@ -52,9 +55,9 @@ _BASE = {
     "boolean": '"true" | "false"',
     "null": '"null"',
     "value": " | ".join(_ANY),
-    "object": '"{" ws (pair ("," ws pair)*)? "}"',
-    "pair": 'string ":" ws value ws',
-    "array": '"[" ws (value ws ("," ws value ws)*)? "]"',
+    "object": '"{" (pair ("," pair)*)? "}"',
+    "pair": 'string ":" value',
+    "array": '"[" (value ("," value)*)? "]"',
     "date": (
         '[0-9]{4} "-" (("0" [1-9] | "1" [0-2]) "-" day28'
         ' | ("0" [13-9] | "1" [0-2]) ("-29" | "-30") | ("0" [13578] | "1" [02]) "-31")'
@@ -73,12 +76,13 @@ _HINTS = {
 }
 
 
-def schema_grammar(schema: Schema) -> str:
-    """The grammar; its first rule is `root`.
+def schema_grammar(schema: Schema, *, longest_run: int = _RUN) -> str:
+    """The grammar; its first rule is `root`. What may be repeated more often than `longest_run`
+    is written as runs of runs.
 
     Raises UnsupportedFeature when nothing, or nothing that can be written down, matches.
     """
-    writer = _Writer(schema)
+    writer = _Writer(schema, longest_run)
     try:
         writer.rules["root"] = writer.of(schema)
     except UnknownPattern as why:
@@ -95,7 +99,8 @@ def _unsupported(why: str) -> UnsupportedFeature:
 class _Writer:
     """Turns schemas into rules; every method gives an expression."""
 
-    def __init__(self, root: Schema) -> None:
+    def __init__(self, root: Schema, longest_run: int) -> None:
+        self._longest = longest_run
         self.rules: dict[str, str] = {"root": ""} | _BASE
         self._root = root
         self._references: dict[str, str] = {}
@@ -173,30 +178,30 @@ class _Writer:
             raise _unsupported(str(why)) from None
 
     def _array(self, schema: Schema) -> str:
-        prefix = [f"{self.of(s)} ws" for s in schema.get("prefixItems", ())]
+        prefix = [self.of(s) for s in schema.get("prefixItems", ())]
         least, most = schema.get("minItems", 0), schema.get("maxItems")
         if prefix and "items" not in schema:
             most = len(prefix) if most is None else min(most, len(prefix))
-        item = f"{self.of(schema['items'])} ws" if "items" in schema else "value ws"
+        item = self.of(schema["items"]) if "items" in schema else "value"
         if most == 0:
-            return '"[" ws "]"'
+            return '"[" "]"'
         if most is not None and least > most:
             raise _unsupported("an array has fewer items than it needs")
-        return f'"[" ws {self._items(prefix, item, least, most)} "]"'
+        return f'"[" {self._items(prefix, item, least, most)} "]"'
 
     def _items(self, prefix: list[str], item: str, least: int, most: int | None) -> str:
         """The items of an array, those with a place of their own first."""
         if not prefix:
-            rest = self._run(self._rule(f'"," ws {item}'), least - 1, most and most - 1)
+            rest = self._run(self._rule(f'"," {item}'), least - 1, most and most - 1)
             return f"{item} {rest}" if least else f"({item} {rest})?"
         room = None if most is None else max(0, most - len(prefix))
         tail = ""
         if room != 0:
-            tail = self._run(self._rule(f'"," ws {item}'), least - len(prefix), room)
+            tail = self._run(self._rule(f'"," {item}'), least - len(prefix), room)
         for at in range(len(prefix) - 1, -1, -1):
             if most is not None and at >= most:
                 continue
-            separator = '"," ws ' if at else ""
+            separator = '"," ' if at else ""
             here = f"{separator}{prefix[at]} {tail}"
             tail = here if at < least else f"({here})?"
         return tail
@@ -208,10 +213,10 @@ class _Writer:
         if most is None:
             return " ".join([*parts, f"{name}*"])
         more = most - least
-        if more >= _RUN:
-            long = self._rule(f"{name}{{{_RUN}}}")
-            parts.append(f"{long}{{0,{more // _RUN - 1}}} {name}{{0,{_RUN - 1}}}")
-            more = more % _RUN + 1
+        if more >= self._longest:
+            long = self._rule(f"{name}{{{self._longest}}}")
+            parts.append(f"{long}{{0,{more // self._longest - 1}}} {name}{{0,{self._longest - 1}}}")
+            more = more % self._longest + 1
         if more:
             parts.append(f"{name}{{0,{more}}}")
         # A rule of its own counts as one where an engine adds up what is repeated.
@@ -219,10 +224,10 @@ class _Writer:
 
     def _exactly(self, name: str, count: int) -> list[str]:
         parts = []
-        if count >= _RUN:
-            parts.append(f"{self._rule(f'{name}{{{_RUN}}}')}{{{count // _RUN}}}")
-        if count % _RUN:
-            parts.append(f"{name}{{{count % _RUN}}}")
+        if count >= self._longest:
+            parts.append(f"{self._rule(f'{name}{{{self._longest}}}')}{{{count // self._longest}}}")
+        if count % self._longest:
+            parts.append(f"{name}{{{count % self._longest}}}")
         return parts
 
     def _object(self, schema: Schema) -> str:
@@ -230,18 +235,18 @@ class _Writer:
         required = set(schema.get("required", ()))
         more = self._more_members(schema)
         # What may follow when a member was written before, and when none was.
-        after = f'("," ws {more})*' if more else '""'
+        after = f'("," {more})*' if more else '""'
         first = f"({more} {after})?" if more else '""'
         for name in reversed(properties):
-            member = f'{literal(json.dumps(name, ensure_ascii=False))} ":" ws '
-            member += f"{self.of(properties[name])} ws"
+            member = f'{literal(json.dumps(name, ensure_ascii=False))} ":" '
+            member += f"{self.of(properties[name])}"
             rest = self._rule(after)
             if name in required:
-                after, first = f'"," ws {member} {rest}', f"{member} {rest}"
+                after, first = f'"," {member} {rest}', f"{member} {rest}"
             else:
                 first = f"{member} {rest} | {self._rule(first)}"
-                after = f'"," ws {member} {rest} | {rest}'
-        return f'"{{" ws {self._rule(first)} "}}"'
+                after = f'"," {member} {rest} | {rest}'
+        return f'"{{" {self._rule(first)} "}}"'
 
     def _more_members(self, schema: Schema) -> str:
         """A rule for members that `properties` does not name; empty where there are none."""
@@ -251,7 +256,7 @@ class _Writer:
             return ""
         value = self.of(more) if isinstance(more, dict) else "value"
         name = self._other_name(sorted(properties)) if properties else "string"
-        return self._rule(f'{name} ":" ws {value} ws')
+        return self._rule(f'{name} ":" {value}')
 
     def _other_name(self, names: list[str]) -> str:
         """Strings that are none of the names; escaped ones are left out, they could be one."""
@@ -284,8 +289,8 @@ def _plain_class(ranges: list[tuple[int, int]]) -> str:
 
 
 def _value(value: Any) -> str:
-    """Exactly this value, with a blank after colons and commas as models write JSON."""
-    return literal(json.dumps(value, ensure_ascii=False))
+    """Exactly this value."""
+    return literal(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def _kinds(schema: Schema) -> list[str]:

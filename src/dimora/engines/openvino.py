@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import platform
-import queue
 import random
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -20,22 +18,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dimora.core.errors import (
-    BadRequest,
     InternalError,
     InvalidModel,
     PromptTooLong,
     UnsupportedFeature,
-    WorkerDied,
 )
 from dimora.engines import _openvino_graph
 from dimora.engines._folder_links import linked_folder
 from dimora.engines._grammar import schema_grammar
 from dimora.engines._mapped_files import release_pages
+from dimora.engines._openvino_driver import Ask, AskInStretches, Driver, News
 from dimora.engines._openvino_folders import ready_folder
 from dimora.engines._openvino_memory import footprint as footprint
 from dimora.engines._openvino_silence import silence
 from dimora.engines._reading import ENDS, Reading
+from dimora.engines._stretches import Stretches
 from dimora.engines._text_cuts import cut_text
+from dimora.engines._walk import Walk
 from dimora.engines.base import Cancellation, EngineSettings, ModelFiles, Offer
 from dimora.prompts.prompt import Prompt
 from dimora.tasks.base import Embedded, Feature, Finish, Model, Token
@@ -56,6 +55,7 @@ _WIDE_TYPES = frozenset({"F32", "F16", "BF16"})
 _STEP_TOKENS = 256
 _LARGEST_SEED = 2**31 - 1
 _LARGEST_LENGTH = 2**31 - 1
+_ANY_LENGTH = 2**31 - 1
 
 
 def offer(settings: EngineSettings) -> Offer:
@@ -171,106 +171,6 @@ def _properties(model: Model, options: LoadOptions) -> dict[str, Any]:
     return properties
 
 
-class _Ask:
-    """A request on its way through the driver."""
-
-    def __init__(self, tokens: Sequence[int], config: openvino_genai.GenerationConfig) -> None:
-        self.tokens = tokens
-        self.config = config
-        # What the driver read: token ids with log-probabilities and whether it ended, or an error.
-        self.outbox: queue.SimpleQueue[_News | Exception] = queue.SimpleQueue()
-        self.cancelled = False
-
-
-class _News:
-    """Tokens of one step. `ended` is empty, `stop` or `length`."""
-
-    def __init__(self, ids: Sequence[int], logprobs: Sequence[float], ended: str) -> None:
-        self.ids = ids
-        self.logprobs = logprobs
-        self.ended = ended
-
-
-class _Driver(threading.Thread):
-    """The one thread that touches the pipeline after it was made."""
-
-    def __init__(self, pipeline: openvino_genai.ContinuousBatchingPipeline) -> None:
-        super().__init__(name="driver", daemon=True)
-        self._pipeline = pipeline
-        self._inbox: queue.SimpleQueue[_Ask | None] = queue.SimpleQueue()
-        self._active: dict[_Ask, openvino_genai.GenerationHandle] = {}
-        self._numbers = 0
-
-    def add(self, ask: _Ask) -> None:
-        self._inbox.put(ask)
-
-    def close(self) -> None:
-        self._inbox.put(None)
-
-    def run(self) -> None:
-        while self._take():
-            try:
-                if self._pipeline.has_non_finished_requests():
-                    self._pipeline.step()
-            except RuntimeError:
-                # It stays in the middle of its step, and every later step would fail too.
-                self._fail_all()
-                return
-            self._deliver()
-
-    def _take(self) -> bool:
-        """New requests; waits for one when there is nothing to do. False at the end."""
-        while not self._active or not self._inbox.empty():
-            ask = self._inbox.get()
-            if ask is None:
-                return False
-            if not ask.cancelled:
-                self._begin(ask)
-        return True
-
-    def _begin(self, ask: _Ask) -> None:
-        import numpy
-        import openvino
-
-        self._numbers += 1
-        tokens = openvino.Tensor(numpy.array([ask.tokens], dtype=numpy.int64))
-        try:
-            self._active[ask] = self._pipeline.add_request(self._numbers, tokens, ask.config)
-        except RuntimeError:
-            ask.outbox.put(
-                BadRequest(
-                    "the engine refused the request",
-                    hint="a JSON schema it cannot hold, or a value out of range",
-                    code="engine_refused",
-                )
-            )
-
-    def _deliver(self) -> None:
-        for ask, handle in list(self._active.items()):
-            if ask.cancelled:
-                handle.cancel()
-                del self._active[ask]
-                continue
-            while handle.can_read():
-                for output in handle.read().values():
-                    ended = _ENDED.get(output.finish_reason.name, "")
-                    ask.outbox.put(_News(output.generated_ids, output.generated_log_probs, ended))
-                    if ended:
-                        self._active.pop(ask, None)
-            if ask in self._active and handle.get_status().name not in ("RUNNING", "FINISHED"):
-                ask.outbox.put(InternalError("the engine dropped the request"))
-                del self._active[ask]
-
-    def _fail_all(self) -> None:
-        for ask, handle in self._active.items():
-            ask.outbox.put(WorkerDied("the engine failed", hint="ask again"))
-            handle.cancel()
-        self._active.clear()
-
-
-_ENDED = {"STOP": "stop", "LENGTH": "length"}
-
-
 class OpenVino:
     """See engines.base.Engine."""
 
@@ -289,7 +189,7 @@ class OpenVino:
         self._is_folder = model.summary.details.format == "openvino"
         self._bos_ids = self._find_bos_ids() if self._is_folder else _bos_ids(model)
         self._stop_ids = self._find_stop_ids(pipeline)
-        self._driver = _Driver(pipeline)
+        self._driver = Driver(pipeline)
         self._driver.start()
 
     def generate(
@@ -305,14 +205,15 @@ class OpenVino:
         if limit == 0:
             yield Finish(reason="length", prompt_tokens=len(tokens))
             return
-        ask = _Ask(tokens, self._config(prompt, sampling, limit))
+        ask = self._ask(tokens, prompt, sampling, limit)
 
         def leave() -> None:
             ask.cancelled = True
             ask.outbox.put(InternalError("cancelled"))
 
         cancel.on_cancel(leave)
-        self._driver.add(ask)
+        if not ask.is_over:
+            self._driver.add(ask)
         first = 0.0
         try:
             while not reading.ended:
@@ -370,8 +271,30 @@ class OpenVino:
                 ids.add(tokens[0])
         return {i for i in ids if 0 <= i < 2**31}
 
+    def _ask(self, tokens: Sequence[int], prompt: Prompt, sampling: Sampling, limit: int) -> Ask:
+        if prompt.json_schema is None:
+            return Ask(tokens, self._config(sampling, limit))
+        stretches = Stretches(
+            Walk(schema_grammar(prompt.json_schema, longest_run=_ANY_LENGTH)),
+            encode=lambda text: self.tokenize(text, add_special=False),
+            decode=self.detokenize,
+            ends=self._stop_ids,
+            limit=limit,
+        )
+        # A skipped token has no probability, and is no longer one that was written.
+        skipping = (
+            sampling.logprobs is None
+            and not sampling.presence_penalty
+            and not sampling.frequency_penalty
+        )
+
+        def configure() -> openvino_genai.GenerationConfig:
+            return self._config(sampling, stretches.room, stretches)
+
+        return AskInStretches(tokens, stretches, configure, skipping=skipping)
+
     def _config(
-        self, prompt: Prompt, sampling: Sampling, limit: int
+        self, sampling: Sampling, limit: int, stretches: Stretches | None = None
     ) -> openvino_genai.GenerationConfig:
         import openvino_genai
 
@@ -393,14 +316,15 @@ class OpenVino:
                 config.top_k = sampling.top_k
         if sampling.logprobs is not None:
             config.logprobs = 1
-        if prompt.json_schema is not None:
+        if stretches is not None:
+            config.rng_seed = (config.rng_seed + len(stretches.ids)) % _LARGEST_SEED
             config.structured_output_config = openvino_genai.StructuredOutputConfig(
-                grammar=schema_grammar(prompt.json_schema)
+                grammar=stretches.grammar
             )
         return config
 
 
-def _read(reading: Reading, news: _News, logprobs: int | None) -> Iterator[Token]:
+def _read(reading: Reading, news: News, logprobs: int | None) -> Iterator[Token]:
     told = list(news.logprobs) if logprobs is not None else []
     for at, id_ in enumerate(news.ids):
         yield from reading.read(int(id_), min(0.0, float(told[at])) if at < len(told) else None)
