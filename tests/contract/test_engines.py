@@ -223,6 +223,13 @@ SCHEMAS = {
         "required": ["name", "age"],
         "additionalProperties": False,
     },
+    "bounds": {
+        "type": "array",
+        "items": {"type": "string", "minLength": 20, "maxLength": 25},
+        "minItems": 2,
+        "maxItems": 2,
+    },
+    "no choice": {"const": {"a": ["b", 1]}},
     "limits": {"type": "number", "minimum": 5, "maximum": 7.5},
     "enumeration": {"enum": ["red", "green", "blue"]},
     "array": {
@@ -264,6 +271,51 @@ def test_a_json_schema_is_obeyed(loaded, name, temperature):
     text, _, finish = loaded.generate(prompt, sampling)
     assert finish.reason == "stop"
     assert violation(text, SCHEMAS[name]) == ""
+
+
+def test_members_come_in_the_order_of_the_schema_and_text_in_any_script(loaded):
+    if "json_schema" not in loaded.ready.features:
+        return  # See above.
+    names = ["zeta", "ключ", 'a "quoted" \\ key', "alpha"]
+    schema = {
+        "type": "object",
+        "properties": {name: {"type": "string", "maxLength": 12} for name in names},
+        "required": names,
+        "additionalProperties": False,
+    }
+    prompt = Prompt(text="Ответ по-русски, JSON: ", json_schema=schema)
+    text, tokens, finish = loaded.generate(prompt, Sampling(temperature=0.8, seed=3))
+    assert finish.reason == "stop"
+    assert list(json.loads(text)) == names
+    assert violation(text, schema) == ""
+    assert "".join(token.text for token in tokens) == text
+    assert finish.output_tokens >= len([token for token in tokens if token.id >= 0])
+
+
+@pytest.mark.parametrize("limit", [1, 4, 9])
+def test_an_answer_by_a_schema_ends_at_its_limit(real, limit):
+    if "json_schema" not in real.ready.features:
+        return  # See above.
+    schema = {
+        "type": "object",
+        "properties": {"description": {"type": "string", "minLength": 60}},
+        "required": ["description"],
+    }
+    prompt = Prompt(text=STORY, json_schema=schema)
+    text, _, finish = real.generate(prompt, Sampling(temperature=0, num_predict=limit))
+    assert finish.reason == "length"
+    assert finish.output_tokens == limit
+    assert text.startswith("{")
+
+
+def test_an_answer_by_a_schema_has_probabilities(loaded):
+    if not {"json_schema", "logprobs"} <= set(loaded.ready.features):
+        return  # See above.
+    schema = {"type": "string", "maxLength": 18}
+    prompt = Prompt(text=STORY, json_schema=schema)
+    text, tokens, _ = loaded.generate(prompt, Sampling(temperature=0, logprobs=0))
+    assert violation(text, schema) == ""
+    assert all(t.logprob is not None and t.logprob <= 0 for t in tokens if t.id >= 0)
 
 
 def test_any_object_is_an_object(loaded):

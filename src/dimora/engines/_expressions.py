@@ -194,6 +194,8 @@ def _write_repeat(part: str, least: int, most: int | None, *, exact: bool) -> st
     if not exact:
         least = min(least, _FEW)
         most = None if most is None or most > _FEW else most
+    if most == 0:
+        return '""'
     if most is None:
         return f"{part}{{{least}}} {part}*" if least else f"{part}*"
     return f"{part}{{{least},{most}}}" if least != most else f"{part}{{{least}}}"

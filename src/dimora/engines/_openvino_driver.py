@@ -159,15 +159,13 @@ class Driver(threading.Thread):
                 handle.cancel()
                 del self._active[ask]
                 continue
-            self._read(ask, handle)
-            if self._active.get(ask) is not handle:
-                continue
-            if handle.get_status().name not in ("RUNNING", "FINISHED"):
+            is_at_work = self._read(ask, handle)
+            if is_at_work and handle.get_status().name not in ("RUNNING", "FINISHED"):
                 ask.outbox.put(InternalError("the engine dropped the request"))
                 del self._active[ask]
 
-    def _read(self, ask: Ask, handle: openvino_genai.GenerationHandle) -> None:
-        """What the pipeline has written for one; ends it or begins it again where need be."""
+    def _read(self, ask: Ask, handle: openvino_genai.GenerationHandle) -> bool:
+        """What the pipeline has written for one; False when it goes on no more by this handle."""
         while handle.can_read():
             for output in handle.read().values():
                 ended = _ENDED.get(output.finish_reason.name, "")
@@ -181,7 +179,8 @@ class Driver(threading.Thread):
                     self._begin(ask)
                 else:
                     del self._active[ask]
-                return
+                return False
+        return True
 
     def _fail_all(self) -> None:
         for ask, handle in self._active.items():
