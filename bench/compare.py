@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -44,104 +45,118 @@ SCHEMA = {
     "required": ["name", "city", "year", "married", "trade"],
     "additionalProperties": False,
 }
+# How people's answers are usually written; greedy ones of small models go round in circles.
+TEMPERATURE = 0.8
+ENDS = ("<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<|end|>", "</s>")
 FACTS = "Maria Rossi was born in Siena in 1961. She was a nurse and never married. "
 
 
-class Work(NamedTuple):
-    """Something people do. `measure` asks one server once; `salt` makes a prompt like no other."""
+class Figure(NamedTuple):
+    """A line of the table."""
 
     title: str
     unit: str
     aim: Aim
+
+
+class Work(NamedTuple):
+    """Something people do. `measure` asks one server once, and gives a reading for each figure;
+    `salt` makes a prompt like no other."""
+
+    figures: tuple[Figure, ...]
     slots: int
     context: int
     asked_tokens: int
-    measure: Callable[[Target, str], Reading]
+    measure: Callable[[Target, str], tuple[Reading, ...]]
 
 
 def words_about(salt: str, tokens: int) -> str:
     return f"{salt} " + WORDS * (tokens // 16)
 
 
-def first_token(prompt: str, target: Target) -> Reading:
+def first_token(prompt: str, target: Target) -> tuple[Reading]:
     stream = target.complete(prompt, 1)
-    return Reading(stream.first_seconds, stream.prompt_tokens, stream.output_tokens)
+    return (Reading(stream.first_seconds, stream.prompt_tokens, stream.output_tokens),)
 
 
-def fresh(target: Target, salt: str) -> Reading:
+def fresh(target: Target, salt: str) -> tuple[Reading]:
     return first_token(words_about(salt, 2000) + QUESTION, target)
 
 
-def again(target: Target, salt: str) -> Reading:
+def again(target: Target, salt: str) -> tuple[Reading]:
     prefix = words_about(salt, 2000)
     target.complete(prefix + QUESTION, 1)
     return first_token(prefix + "\nNow tell me about the garden:", target)
 
 
-def whole(prompt_tokens: int, tokens: int) -> Callable[[Target, str], Reading]:
-    def measure(target: Target, salt: str) -> Reading:
-        stream = target.complete(words_about(salt, prompt_tokens) + QUESTION, tokens)
-        return Reading(stream.total_seconds, stream.prompt_tokens, stream.output_tokens)
-
-    return measure
+def whole(target: Target, salt: str) -> tuple[Reading]:
+    stream = target.complete(words_about(salt, 2000) + QUESTION, 200, TEMPERATURE)
+    return (Reading(stream.total_seconds, stream.prompt_tokens, stream.output_tokens),)
 
 
-def one_stream(target: Target, salt: str) -> Reading:
-    stream = target.complete(f"{salt} The most important thing about houses is", 256)
-    return Reading(stream.tokens_per_second, stream.prompt_tokens, stream.output_tokens)
+def one_stream(target: Target, salt: str) -> tuple[Reading]:
+    prompt = f"{salt} The most important thing about houses is"
+    stream = target.complete(prompt, 256, TEMPERATURE)
+    return (Reading(stream.tokens_per_second, stream.prompt_tokens, stream.output_tokens),)
 
 
-def together(clients: int, prompt_tokens: int, tokens: int) -> Callable[[Target, str], Reading]:
-    def measure(target: Target, salt: str) -> Reading:
+def together(
+    clients: int, prompt_tokens: int = 500, tokens: int = 128
+) -> Callable[[Target, str], tuple[Reading, Reading]]:
+    """Tokens per second in all, and seconds to the slowest first token."""
+
+    def measure(target: Target, salt: str) -> tuple[Reading, Reading]:
         prompts = [words_about(f"{salt}{n}", prompt_tokens) for n in range(clients)]
-        rate, streams = target.together(prompts, tokens)
+        rate, streams = target.together(prompts, tokens, TEMPERATURE)
         read = sum(stream.prompt_tokens for stream in streams)
-        return Reading(rate, read, min(stream.output_tokens for stream in streams))
-
-    return measure
-
-
-def slowest(clients: int, prompt_tokens: int, tokens: int) -> Callable[[Target, str], Reading]:
-    def measure(target: Target, salt: str) -> Reading:
-        prompts = [words_about(f"{salt}{n}", prompt_tokens) for n in range(clients)]
-        _, streams = target.together(prompts, tokens)
-        read = sum(stream.prompt_tokens for stream in streams)
+        least = min(stream.output_tokens for stream in streams)
         last = max(stream.first_seconds for stream in streams)
-        return Reading(last, read, min(stream.output_tokens for stream in streams))
+        return Reading(rate, read, least), Reading(last, read, least)
 
     return measure
 
 
-def extraction(target: Target, salt: str) -> Reading:
+def extraction(target: Target, salt: str) -> tuple[Reading]:
     text = f"{salt} {FACTS}" + WORDS * (1000 // 16) + "\nWho is this about?"
-    stream = target.extract(text, SCHEMA)
-    return Reading(stream.total_seconds)
+    return (Reading(target.extract(text, SCHEMA).total_seconds),)
 
 
-def repetition(target: Target, salt: str) -> Reading:
+def repetition(target: Target, salt: str) -> tuple[Reading]:
     code = CODE.read_text()[:2000]
     prompt = f"# {salt}\n# A file, and the same file again.\n\n{code}\n\n# The same file again.\n\n"
     stream = target.complete(prompt, 200)
-    return Reading(stream.tokens_per_second, stream.prompt_tokens, stream.output_tokens)
+    return (Reading(stream.tokens_per_second, stream.prompt_tokens, stream.output_tokens),)
+
+
+def at_most(title: str, unit: str, ratio: float) -> Figure:
+    return Figure(title, unit, Aim(ratio, True))
+
+
+def at_least(title: str, unit: str, ratio: float) -> Figure:
+    return Figure(title, unit, Aim(ratio, False))
 
 
 WORKS = {
-    "ttft": Work("first token of 2 000 new ones", "s", Aim(0.45, True), 1, CONTEXT, 1, fresh),
-    "prefix": Work("first token, same 2 000 before", "s", Aim(1.0, True), 1, CONTEXT, 1, again),
-    "rag": Work("2 000 in, 200 out", "s", Aim(0.75, True), 1, CONTEXT, 200, whole(2000, 200)),
-    "stream": Work("one stream, 256 out", "tok/s", Aim(1.0, False), 1, CONTEXT, 256, one_stream),
+    "ttft": Work((at_most("first token of 2 000 new ones", "s", 0.45),), 1, CONTEXT, 1, fresh),
+    "prefix": Work((at_most("first token, same 2 000 before", "s", 1),), 1, CONTEXT, 1, again),
+    "rag": Work((at_most("2 000 in, 200 out", "s", 0.75),), 1, CONTEXT, 200, whole),
+    "stream": Work((at_least("one stream, 256 out", "tok/s", 1),), 1, CONTEXT, 256, one_stream),
     "repeat": Work(
-        "text that repeats its input", "tok/s", Aim(1.3, False), 1, CONTEXT, 200, repetition
+        (at_least("text that repeats its input", "tok/s", 1.3),), 1, CONTEXT, 200, repetition
     ),
-    "extract": Work("JSON by schema of 1 000", "s", Aim(0.7, True), 1, CONTEXT, 0, extraction),
+    "extract": Work((at_most("JSON by schema of 1 000", "s", 0.7),), 1, CONTEXT, 0, extraction),
     "eight": Work(
-        "8 clients, 500 in, 128 out", "tok/s", Aim(1.8, False), 8, 1024, 128, together(8, 500, 128)
+        (at_least("8 clients, 500 in, 128 out", "tok/s", 1.8),), 8, 1024, 128, together(8)
     ),
     "thirty-two": Work(
-        "32 clients, 60 in, 64 out", "tok/s", Aim(2.0, False), 32, 512, 64, together(32, 60, 64)
-    ),
-    "slowest": Work(
-        "32 clients, the slowest first token", "s", Aim(0.6, True), 32, 512, 64, slowest(32, 60, 64)
+        (
+            at_least("32 clients, 500 in, 128 out", "tok/s", 2),
+            at_most("32 clients, the slowest first token", "s", 0.6),
+        ),
+        32,
+        1024,
+        128,
+        together(32),
     ),
 }
 
@@ -155,6 +170,7 @@ class Servers:
         self._weights: Path = arguments.model
         self._kind, _, self._where = arguments.peer.partition(":")
         self._peer_model: str = arguments.peer_model
+        self._bias = bias_against_ends(self._weights)
         self._env = {
             n: v for n, v in os.environ.items() if not n.startswith(("DIMORA_", "OLLAMA_"))
         } | {"DIMORA_HOME": str(self._home)}
@@ -184,14 +200,15 @@ class Servers:
         }
         with running([sys.executable, "-m", "dimora", "serve"], env) as process:
             wait_for(port, "/health", process)
-            yield Target("dimora", port, NAME), process.pid
+            yield Target("dimora", port, NAME, extra={"logit_bias": self._bias}), process.pid
 
     @contextlib.contextmanager
     def theirs(self, slots: int, context: int) -> Iterator[tuple[Target, int]]:
         if self._kind != "llama-server":
             url = urllib.parse.urlsplit(self._where)
             host, port = url.hostname or "127.0.0.1", url.port or 80
-            yield Target(self._kind, port, self._peer_model, host=host), 0
+            extra: dict[str, object] = {"logit_bias": self._bias}
+            yield Target(self._kind, port, self._peer_model, host=host, extra=extra), 0
             return
         port = free_port()
         argv = [
@@ -201,33 +218,41 @@ class Servers:
         ]  # fmt: skip
         with running(argv, dict(os.environ)) as process:
             wait_for(port, "/health", process)
-            extra: dict[str, object] = {"cache_prompt": True}
+            extra = {"cache_prompt": True, "logit_bias": self._bias}
             yield Target("llama-server", port, "x", extra=extra), process.pid
 
 
-def compare(
-    servers: Servers, names: list[str], runs: int
-) -> dict[str, tuple[list[Reading], list[Reading]]]:
+Sides = tuple[list[Reading], list[Reading]]
+
+
+def compare(servers: Servers, names: list[str], runs: int) -> list[tuple[str, Figure, Sides]]:
     """Readings of each work, ours and theirs, one after the other, the first changing by turns."""
-    found: dict[str, tuple[list[Reading], list[Reading]]] = {n: ([], []) for n in names}
+    found: list[tuple[str, Figure, Sides]] = []
     for slots, context in sorted({(WORKS[n].slots, WORKS[n].context) for n in names}):
         with servers.ours(slots, context) as (us, _), servers.theirs(slots, context) as (peer, _):
             for target in (us, peer):
                 target.complete("Once upon a time", 8)
-            for name in [
-                n for n in names if (WORKS[n].slots, WORKS[n].context) == (slots, context)
-            ]:
+            for name in names:
+                work = WORKS[name]
+                if (work.slots, work.context) != (slots, context):
+                    continue
+                rows: list[tuple[str, Figure, Sides]] = [
+                    (name, figure, ([], [])) for figure in work.figures
+                ]
                 for run in range(runs):
-                    sides = [(us, found[name][0]), (peer, found[name][1])]
-                    for target, readings in sides if run % 2 else reversed(sides):
-                        readings.append(WORKS[name].measure(target, f"{name}{run}"))
-                        print(f"{name} {target.name} {readings[-1]}", file=sys.stderr, flush=True)
+                    for side in (0, 1) if run % 2 else (1, 0):
+                        target = (us, peer)[side]
+                        readings = work.measure(target, f"{name}{run}")
+                        print(f"{name} {target.name} {readings}", file=sys.stderr, flush=True)
+                        for (_, _, sides), reading in zip(rows, readings, strict=False):
+                            sides[side].append(reading)
+                found += rows
     return found
 
 
-def starts(servers: Servers, runs: int) -> tuple[list[Reading], list[Reading]]:
+def starts(servers: Servers, runs: int) -> Sides:
     """Seconds from the start of the program to the first token; files are in the system's cache."""
-    sides: tuple[list[Reading], list[Reading]] = ([], [])
+    sides: Sides = ([], [])
     for run in range(runs + 1):
         for side, start in zip(sides, (servers.ours, servers.theirs), strict=True):
             began = time.perf_counter()
@@ -239,9 +264,9 @@ def starts(servers: Servers, runs: int) -> tuple[list[Reading], list[Reading]]:
     return sides
 
 
-def memories(servers: Servers, runs: int) -> tuple[list[Reading], list[Reading]]:
+def memories(servers: Servers, runs: int) -> Sides:
     """Resident megabytes of all processes, after a window full of words."""
-    sides: tuple[list[Reading], list[Reading]] = ([], [])
+    sides: Sides = ([], [])
     for run in range(runs):
         for side, start in zip(sides, (servers.ours, servers.theirs), strict=True):
             with start(1, CONTEXT) as (target, pid):
@@ -261,30 +286,43 @@ def by_clients(
         for target in (us, peer):
             target.complete("Once upon a time", 8)
         for count in counts:
-            measure = together(count, 60, 64)
+            measure = together(count, 60, 64)  # Longer ones would take the slower peer an hour.
             for target, curve in zip((us, peer), curves, strict=True):
-                values = sorted(measure(target, f"c{count}{run}").value for run in range(3))
+                values = sorted(measure(target, f"c{count}{run}")[0].value for run in range(3))
                 curve.append((count, values[1]))
     return curves
 
 
-def roofline(weights: Path, found: dict[str, tuple[list[Reading], list[Reading]]]) -> str:
+def roofline(weights: Path, found: list[tuple[str, Figure, Sides]]) -> str:
     """What share of the memory's speed one stream reaches, if each token reads the whole file."""
-    if "stream" not in found:
+    streams = [sides for name, _, sides in found if name == "stream"]
+    if not streams:
         return ""
     from dimora.runtime.bandwidth import measure
 
     bandwidth = measure()
     size = weights.stat().st_size
     shares = [
-        sorted(reading.value for reading in side)[len(side) // 2] * size / bandwidth
-        for side in found["stream"]
+        statistics.median(reading.value for reading in side) * size / bandwidth
+        for side in streams[0]
     ]
     return (
         f"Memory read at {bandwidth / 1e9:.1f} GB/s; a token reads {size / 1e6:.0f} MB of weights: "
         f"at most {bandwidth / size:.0f} tokens/s. Reached: {shares[0]:.0%} by us, "
         f"{shares[1]:.0%} by the peer."
     )
+
+
+def bias_against_ends(weights: Path) -> dict[str, int]:
+    """Tokens that end an answer, made impossible: all are to write as much."""
+    from gguf import GGUFReader
+
+    fields = GGUFReader(weights).fields
+    words = fields["tokenizer.ggml.tokens"].contents()
+    ends = {index for index, word in enumerate(words) if word in ENDS}
+    if eos := fields.get("tokenizer.ggml.eos_token_id"):
+        ends.add(int(eos.contents()))
+    return {str(id_): -100 for id_ in sorted(ends)}
 
 
 def main() -> None:
@@ -307,9 +345,8 @@ def main() -> None:
     servers.create()
     found = compare(servers, [name for name in asked if name in WORKS], arguments.runs)
     rows = [
-        row(w.title, w.unit, w.aim, *found[name], w.asked_tokens)
-        for name, w in WORKS.items()
-        if name in found
+        row(figure.title, figure.unit, figure.aim, *sides, WORKS[name].asked_tokens)
+        for name, figure, sides in found
     ]
     if "start" in asked:
         sides = starts(servers, arguments.runs)

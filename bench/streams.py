@@ -38,13 +38,13 @@ class Target:
     extra: dict[str, object] = field(default_factory=dict)
     host: str = "127.0.0.1"
 
-    def complete(self, prompt: str, tokens: int) -> Stream:
-        """Stream one greedy answer of exactly `tokens` tokens where the model does not stop."""
+    def complete(self, prompt: str, tokens: int, temperature: float = 0) -> Stream:
+        """Stream one answer of exactly `tokens` tokens where the model does not stop."""
         body = {
             "model": self.model,
             "prompt": prompt,
             "max_tokens": tokens,
-            "temperature": 0,
+            "temperature": temperature,
             "stream": True,
             "stream_options": {"include_usage": True},
         } | self.extra
@@ -63,7 +63,7 @@ class Target:
                 "type": "json_schema",
                 "json_schema": {"name": "person", "strict": True, "schema": schema},
             },
-        } | self.extra
+        } | {name: value for name, value in self.extra.items() if name != "logit_bias"}
         stream = self._stream("/v1/chat/completions", body)
         found = json.loads(stream.text)
         if set(found) != set(schema["properties"]):  # type: ignore[call-overload]
@@ -98,13 +98,16 @@ class Target:
         connection.close()
         return stream
 
-    def together(self, prompts: list[str], tokens: int) -> tuple[float, list[Stream]]:
+    def together(
+        self, prompts: list[str], tokens: int, temperature: float = 0
+    ) -> tuple[float, list[Stream]]:
         """All prompts at once; tokens per second in total, and each stream."""
         results: list[Stream] = []
-        threads = [
-            threading.Thread(target=lambda p=p: results.append(self.complete(p, tokens)))
-            for p in prompts
-        ]
+
+        def ask(prompt: str) -> None:
+            results.append(self.complete(prompt, tokens, temperature))
+
+        threads = [threading.Thread(target=ask, args=(prompt,)) for prompt in prompts]
         started = time.perf_counter()
         for thread in threads:
             thread.start()

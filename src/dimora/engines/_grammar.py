@@ -3,8 +3,7 @@
 Own instead of the engines' own: those let numbers leave their limits, or white space go on for
 ever, where a small model never comes back from. Everything that matches the grammar matches the
 schema; not everything that matches the schema can be written: members come in the order of
-`properties`, others only where `additionalProperties` asks for them, and nothing stands between
-two signs, so that as much as can be is known before it is written.
+`properties`, and others only where `additionalProperties` asks for them.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ Schema = dict[str, Any]
 _RUN = 1000
 _SHORT_RUN = 50
 _ANY = ("object", "array", "string", "number", "boolean", "null")
+# Tabs and the ends of lines are text too, other controls are not.
 _CONTROLS = [(0x00, 0x08), (0x0B, 0x1F), (0x7F, 0x9F)]
-_HEX = "[0-9a-fA-F]"
 _FORMATS = {
     "date": "date",
     "time": "time",
@@ -41,13 +40,10 @@ _FORMATS = {
     "uuid": 'hex{8} "-" hex{4} "-" hex{4} "-" hex{4} "-" hex{12}',
 }
 _BASE = {
-    "hex": _HEX,
-    # No escape makes half of a surrogate pair: that would be no text. No part of it is in a group
-    # or a rule of its own: OpenVINO would look at every token of the vocabulary again at each step.
+    "hex": "[0-9a-fA-F]",
+    # No escape makes half of a surrogate pair: that would be no text.
     "char": (
-        f"{character(complement(_CONTROLS))[1:-1]}"
-        f' | "\\\\u" [0-9a-cA-CefEF] {_HEX} {_HEX} {_HEX}'
-        f' | "\\\\u" [dD] [0-7] {_HEX} {_HEX}'
+        character(complement(_CONTROLS)) + ' | "\\\\u" ([0-9a-cA-CefEF] hex{3} | [dD] [0-7] hex{2})'
     ),
     "string": '"\\"" char* "\\""',
     "integer": INTEGER,
@@ -55,9 +51,9 @@ _BASE = {
     "boolean": '"true" | "false"',
     "null": '"null"',
     "value": " | ".join(_ANY),
-    "object": '"{" (pair ("," pair)*)? "}"',
-    "pair": 'string ":" value',
-    "array": '"[" (value ("," value)*)? "]"',
+    "object": '"{" (pair (", " pair)*)? "}"',
+    "pair": 'string ": " value',
+    "array": '"[" (value (", " value)*)? "]"',
     "date": (
         '[0-9]{4} "-" (("0" [1-9] | "1" [0-2]) "-" day28'
         ' | ("0" [13-9] | "1" [0-2]) ("-29" | "-30") | ("0" [13578] | "1" [02]) "-31")'
@@ -76,13 +72,12 @@ _HINTS = {
 }
 
 
-def schema_grammar(schema: Schema, *, longest_run: int = _RUN) -> str:
-    """The grammar; its first rule is `root`. What may be repeated more often than `longest_run`
-    is written as runs of runs.
+def schema_grammar(schema: Schema) -> str:
+    """The grammar; its first rule is `root`.
 
     Raises UnsupportedFeature when nothing, or nothing that can be written down, matches.
     """
-    writer = _Writer(schema, longest_run)
+    writer = _Writer(schema)
     try:
         writer.rules["root"] = writer.of(schema)
     except UnknownPattern as why:
@@ -99,8 +94,7 @@ def _unsupported(why: str) -> UnsupportedFeature:
 class _Writer:
     """Turns schemas into rules; every method gives an expression."""
 
-    def __init__(self, root: Schema, longest_run: int) -> None:
-        self._longest = longest_run
+    def __init__(self, root: Schema) -> None:
         self.rules: dict[str, str] = {"root": ""} | _BASE
         self._root = root
         self._references: dict[str, str] = {}
@@ -184,7 +178,7 @@ class _Writer:
             most = len(prefix) if most is None else min(most, len(prefix))
         item = self.of(schema["items"]) if "items" in schema else "value"
         if most == 0:
-            return '"[" "]"'
+            return '"[]"'
         if most is not None and least > most:
             raise _unsupported("an array has fewer items than it needs")
         return f'"[" {self._items(prefix, item, least, most)} "]"'
@@ -192,16 +186,16 @@ class _Writer:
     def _items(self, prefix: list[str], item: str, least: int, most: int | None) -> str:
         """The items of an array, those with a place of their own first."""
         if not prefix:
-            rest = self._run(self._rule(f'"," {item}'), least - 1, most and most - 1)
+            rest = self._run(self._rule(f'", " {item}'), least - 1, most and most - 1)
             return f"{item} {rest}" if least else f"({item} {rest})?"
         room = None if most is None else max(0, most - len(prefix))
         tail = ""
         if room != 0:
-            tail = self._run(self._rule(f'"," {item}'), least - len(prefix), room)
+            tail = self._run(self._rule(f'", " {item}'), least - len(prefix), room)
         for at in range(len(prefix) - 1, -1, -1):
             if most is not None and at >= most:
                 continue
-            separator = '"," ' if at else ""
+            separator = '", " ' if at else ""
             here = f"{separator}{prefix[at]} {tail}"
             tail = here if at < least else f"({here})?"
         return tail
@@ -213,10 +207,10 @@ class _Writer:
         if most is None:
             return " ".join([*parts, f"{name}*"])
         more = most - least
-        if more >= self._longest:
-            long = self._rule(f"{name}{{{self._longest}}}")
-            parts.append(f"{long}{{0,{more // self._longest - 1}}} {name}{{0,{self._longest - 1}}}")
-            more = more % self._longest + 1
+        if more >= _RUN:
+            long = self._rule(f"{name}{{{_RUN}}}")
+            parts.append(f"{long}{{0,{more // _RUN - 1}}} {name}{{0,{_RUN - 1}}}")
+            more = more % _RUN + 1
         if more:
             parts.append(f"{name}{{0,{more}}}")
         # A rule of its own counts as one where an engine adds up what is repeated.
@@ -224,10 +218,10 @@ class _Writer:
 
     def _exactly(self, name: str, count: int) -> list[str]:
         parts = []
-        if count >= self._longest:
-            parts.append(f"{self._rule(f'{name}{{{self._longest}}}')}{{{count // self._longest}}}")
-        if count % self._longest:
-            parts.append(f"{name}{{{count % self._longest}}}")
+        if count >= _RUN:
+            parts.append(f"{self._rule(f'{name}{{{_RUN}}}')}{{{count // _RUN}}}")
+        if count % _RUN:
+            parts.append(f"{name}{{{count % _RUN}}}")
         return parts
 
     def _object(self, schema: Schema) -> str:
@@ -235,17 +229,17 @@ class _Writer:
         required = set(schema.get("required", ()))
         more = self._more_members(schema)
         # What may follow when a member was written before, and when none was.
-        after = f'("," {more})*' if more else '""'
+        after = f'(", " {more})*' if more else '""'
         first = f"({more} {after})?" if more else '""'
         for name in reversed(properties):
-            member = f'{literal(json.dumps(name, ensure_ascii=False))} ":" '
-            member += f"{self.of(properties[name])}"
+            name_and_colon = literal(f"{json.dumps(name, ensure_ascii=False)}: ")
+            member = f"{name_and_colon} {self.of(properties[name])}"
             rest = self._rule(after)
             if name in required:
-                after, first = f'"," {member} {rest}', f"{member} {rest}"
+                after, first = f'", " {member} {rest}', f"{member} {rest}"
             else:
                 first = f"{member} {rest} | {self._rule(first)}"
-                after = f'"," {member} {rest} | {rest}'
+                after = f'", " {member} {rest} | {rest}'
         return f'"{{" {self._rule(first)} "}}"'
 
     def _more_members(self, schema: Schema) -> str:
@@ -256,7 +250,7 @@ class _Writer:
             return ""
         value = self.of(more) if isinstance(more, dict) else "value"
         name = self._other_name(sorted(properties)) if properties else "string"
-        return self._rule(f'{name} ":" {value}')
+        return self._rule(f'{name} ": " {value}')
 
     def _other_name(self, names: list[str]) -> str:
         """Strings that are none of the names; escaped ones are left out, they could be one."""
@@ -289,8 +283,8 @@ def _plain_class(ranges: list[tuple[int, int]]) -> str:
 
 
 def _value(value: Any) -> str:
-    """Exactly this value."""
-    return literal(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    """Exactly this value, with a blank after colons and commas as models write JSON."""
+    return literal(json.dumps(value, ensure_ascii=False))
 
 
 def _kinds(schema: Schema) -> list[str]:

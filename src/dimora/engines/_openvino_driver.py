@@ -1,111 +1,196 @@
-"""The one thread that drives OpenVINO's pipeline, and the requests on their way through it."""
+"""Drives a paged decoder: one thread, all answers at once, some tokens of each in every step.
+
+Answers that are being written come first in a step, one token each and a few that are guessed;
+the room that is left is for prompts, in the order they came. Requests and cancellations go through
+an inbox, and each request reads its own outbox.
+"""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from dimora.core.errors import BadRequest, InternalError, WorkerDied
-from dimora.engines._stretches import CERTAIN, Step, Stretches
+from dimora.core.errors import DimoraError, WorkerDied
+from dimora.engines._guesses import Guesses
+from dimora.engines._kv_blocks import Blocks
+from dimora.engines._openvino_paged import Row
+from dimora.engines._sampling import Sampler, log_probabilities
+from dimora.tasks.base import TopToken
+from dimora.tasks.options import Sampling
 
 if TYPE_CHECKING:
-    import openvino_genai
+    import numpy
+    from numpy.typing import NDArray
 
-_ENDED = {"STOP": "stop", "LENGTH": "length"}
-# Fewer forced tokens than this are not worth a stretch of their own, however many write.
-_LEAST_SKIPPED = 2
-_NEVER = 2**31
-# What becomes of a request: the pipeline goes on, begins it again, or leaves it.
-Next = Literal["on", "again", "over"]
+    from dimora.engines._constraints import Constraint
+    from dimora.engines._openvino_paged import PagedDecoder
+
+# A step reads at most so many tokens, and fewer where so many would take longer than this: nobody
+# who leaves, or writes beside it, should wait for a step.
+_STEP_TOKENS = 256
+_LEAST_TOKENS = 32
+_STEP_SECONDS = 0.75
+# Up to about so many tokens a step takes hardly longer than for one; guesses stay below.
+_CHEAP_TOKENS = 16
 
 
-class News:
-    """Tokens of one step. `ended` is empty, `stop` or `length`."""
+class Chosen(NamedTuple):
+    """A token of an answer. Without `logprob` where none was asked for."""
 
-    def __init__(self, ids: Sequence[int], logprobs: Sequence[float], ended: str) -> None:
-        self.ids = ids
-        self.logprobs = logprobs
-        self.ended = ended
+    id: int
+    logprob: float | None = None
+    top: tuple[TopToken, ...] = ()
+
+
+class News(NamedTuple):
+    """What a step brought. `ended` is empty, `stop` or `length`."""
+
+    chosen: Sequence[Chosen]
+    ended: str
+    cached_tokens: int
 
 
 class Ask:
     """A request on its way through the driver."""
 
-    def __init__(self, tokens: Sequence[int], config: openvino_genai.GenerationConfig) -> None:
-        self.tokens = tokens
-        self.config = config
-        # What the driver read, or an error.
-        self.outbox: queue.SimpleQueue[News | Exception] = queue.SimpleQueue()
-        self.cancelled = False
-        # Nothing is left for the pipeline to do.
-        self.is_over = False
-
-    def take(self, news: News) -> Next:
-        """What the pipeline wrote for it. In the driver's thread: until this returns, nothing is
-        computed."""
-        self.outbox.put(news)
-        return "over" if news.ended else "on"
-
-
-class AskInStretches(Ask):
-    """A request whose answer a grammar holds. `configure` makes what the pipeline is asked for in
-    the next stretch, which skips forced text where `skipping`."""
-
     def __init__(
         self,
-        prompt: Sequence[int],
-        stretches: Stretches,
-        configure: Callable[[], openvino_genai.GenerationConfig],
+        tokens: Sequence[int],
+        sampling: Sampling,
+        limit: int,
         *,
-        skipping: bool,
+        ends: frozenset[int],
+        scope: str = "",
+        constraint: Constraint | None = None,
     ) -> None:
-        # Told with the first token that the pipeline writes: before that nothing was read.
-        step = stretches.begin() if skipping else Step()
-        self._told = list(step.told)
-        super().__init__([*prompt, *stretches.ids], configure())
-        self._prompt = prompt
-        self._stretches = stretches
-        self._configure = configure
-        self._skipping = skipping
-        if step.ended:
-            self.is_over = True
-            self._tell(step.ended)
+        self.tokens = tokens
+        self.sampling = sampling
+        self.limit = limit
+        self.ends = ends
+        self.scope = scope
+        self.constraint = constraint
+        self.outbox: queue.SimpleQueue[News | Exception] = queue.SimpleQueue()
+        self.cancelled = False
 
-    def take(self, news: News) -> Next:
-        step = Step()
-        least = _LEAST_SKIPPED if self._skipping else _NEVER
-        for at, id_ in enumerate(news.ids):
-            logprob = news.logprobs[at] if at < len(news.logprobs) else CERTAIN
-            step = self._stretches.feed(id_, logprob, least=least)
-            self._told += step.told
-            if step.ended or step.again:
-                break
-        if news.ended and not step.ended and not step.again:
-            step = self._stretches.end(news.ended)
-            self._told += step.told
-        self._tell(step.ended)
-        if step.again:
-            self.tokens = [*self._prompt, *self._stretches.ids]
-            self.config = self._configure()
-            return "again"
-        return "over" if step.ended else "on"
 
-    def _tell(self, ended: str) -> None:
-        told, self._told = self._told, []
-        self.outbox.put(News([id_ for id_, _ in told], [p for _, p in told], ended))
+class _Answer:
+    """An answer in the making: `tokens` are the prompt's and its own, the first `read` of them are
+    in the cache."""
+
+    def __init__(self, ask: Ask, blocks: Blocks, context_tokens: int) -> None:
+        self.ask = ask
+        self.tokens = list(ask.tokens)
+        self.held = blocks.begin(ask.scope, self.tokens)
+        # The last token of a prompt is not read alone, see _plan.
+        self.cached = self.read = min(self.held.known, max(0, len(self.tokens) - 2))
+        self.guessed: list[int] = []
+        self.written = 0
+        self.ended = ""
+        self._context_tokens = context_tokens
+        self._sampler = Sampler(ask.sampling, self.tokens, context_tokens)
+        self._guesses = Guesses()
+        self._guesses.extend(self.tokens)
+
+    @property
+    def is_writing(self) -> bool:
+        return self.written > 0
+
+    @property
+    def unread(self) -> int:
+        return len(self.tokens) - self.read
+
+    def guess(self, most: int) -> None:
+        room = min(self._context_tokens - len(self.tokens), self.ask.limit - self.written - 1)
+        self.guessed = self._guesses.next(min(most, room))
+
+    def go_on(self, scores: Sequence[NDArray[numpy.float32]]) -> list[Chosen]:
+        """What comes after all of `tokens`, and after each of the guesses as long as these are
+        right; `scores` has a line for each of these places."""
+        came: list[Chosen] = []
+        self.read = len(self.tokens)
+        right = 0
+        forced = self._forced()
+        while not self.ended and (forced or right == len(came)):
+            chosen = self._take(forced.pop(0)) if forced else self._choose(scores[right])
+            if right == len(came) and self.guessed[right : right + 1] == [chosen.id]:
+                right += 1
+            came.append(chosen)
+            self._note(chosen.id)
+            forced = forced or self._forced()
+        self.read += right
+        self._guesses.learn(len(self.guessed), right)
+        self._guesses.extend([chosen.id for chosen in came])
+        return came
+
+    def _choose(self, scores: NDArray[numpy.float32]) -> Chosen:
+        constraint, asked = self.ask.constraint, self.ask.sampling.logprobs
+        if constraint is not None:
+            constraint.apply(scores)
+        id_ = self._sampler.choose(scores)
+        if asked is None:
+            return Chosen(id_)
+        return Chosen(id_, *log_probabilities(scores, id_, asked))
+
+    def _take(self, forced: int) -> Chosen:
+        self._sampler.note(forced)
+        return Chosen(forced)
+
+    def _forced(self) -> list[int]:
+        """Tokens that must come next; none where probabilities are asked for, which takes steps."""
+        constraint = self.ask.constraint
+        if constraint is None or self.ended or self.ask.sampling.logprobs is not None:
+            return []
+        return constraint.forced()
+
+    def _note(self, id_: int) -> None:
+        self.tokens.append(id_)
+        self.written += 1
+        if id_ in self.ask.ends:
+            self.ended = "stop"
+            return
+        if self.ask.constraint is not None:
+            self.ask.constraint.accept(id_)
+            if self.ask.constraint.ended:
+                self.ended = "stop"
+        if self.written == self.ask.limit and not self.ended:
+            self.ended = "length"
+
+
+class _Pace:
+    """How many tokens are read in a step, learned from how long steps take."""
+
+    def __init__(self) -> None:
+        self._tokens_per_second = 0.0
+
+    @property
+    def tokens(self) -> int:
+        if not self._tokens_per_second:
+            return _STEP_TOKENS // 2
+        most = int(self._tokens_per_second * _STEP_SECONDS) // _LEAST_TOKENS * _LEAST_TOKENS
+        return max(_LEAST_TOKENS, min(most, _STEP_TOKENS))
+
+    def note(self, tokens: int, seconds: float) -> None:
+        if tokens >= _LEAST_TOKENS:
+            speed = tokens / max(seconds, 1e-6)
+            known = self._tokens_per_second
+            self._tokens_per_second = speed if not known else known + (speed - known) / 4
 
 
 class Driver(threading.Thread):
-    """The one thread that touches the pipeline after it was made."""
+    """The one thread that touches the decoder after it was made."""
 
-    def __init__(self, pipeline: openvino_genai.ContinuousBatchingPipeline) -> None:
+    def __init__(self, decoder: PagedDecoder, blocks: Blocks, context_tokens: int) -> None:
         super().__init__(name="driver", daemon=True)
-        self._pipeline = pipeline
+        self._decoder = decoder
+        self._blocks = blocks
+        self._context_tokens = context_tokens
         self._inbox: queue.SimpleQueue[Ask | None] = queue.SimpleQueue()
-        self._active: dict[Ask, openvino_genai.GenerationHandle] = {}
-        self._numbers = 0
+        self._answers: list[_Answer] = []
+        self._pace = _Pace()
+        self._failed = False
 
     def add(self, ask: Ask) -> None:
         self._inbox.put(ask)
@@ -114,76 +199,91 @@ class Driver(threading.Thread):
         self._inbox.put(None)
 
     def run(self) -> None:
-        try:
-            while self._take():
-                if self._pipeline.has_non_finished_requests():
-                    self._pipeline.step()
-                self._deliver()
-        except RuntimeError:
-            # It stays in the middle of its step, and every later step would fail too.
-            return
-        finally:
-            self._fail_all()
+        while self._take():
+            try:
+                self._step()
+            except RuntimeError:
+                # What the cache holds now is unknown: the next request needs another worker.
+                self._fail_all()
 
     def _take(self) -> bool:
         """New requests; waits for one when there is nothing to do. False at the end."""
-        while not self._active or not self._inbox.empty():
+        self._drop([answer for answer in self._answers if answer.ask.cancelled])
+        while not self._answers or not self._inbox.empty():
             ask = self._inbox.get()
             if ask is None:
                 return False
-            if not ask.cancelled:
-                self._begin(ask)
+            if self._failed:
+                ask.outbox.put(_engine_failed())
+            elif not ask.cancelled:
+                self._answers.append(_Answer(ask, self._blocks, self._context_tokens))
         return True
 
-    def _begin(self, ask: Ask) -> None:
-        import numpy
-        import openvino
+    def _step(self) -> None:
+        planned = [(answer, self._rows(answer, count)) for answer, count in self._plan()]
+        rows = [row for _, some in planned for row in some]
+        started = time.perf_counter()
+        scores = iter(self._decoder.step(rows))
+        self._pace.note(sum(len(row.tokens) for row in rows), time.perf_counter() - started)
+        for answer, some in planned:
+            wanted = [next(scores) for row in some if row.wanted]
+            if wanted:
+                self._go_on(answer, wanted)
+            else:
+                answer.read += len(some[0].tokens)
+            self._blocks.note(answer.held, answer.tokens, answer.read)
+        self._drop([answer for answer in self._answers if answer.ended])
 
-        self._numbers += 1
-        tokens = openvino.Tensor(numpy.array([ask.tokens], dtype=numpy.int64))
+    def _go_on(self, answer: _Answer, scores: Sequence[NDArray[numpy.float32]]) -> None:
         try:
-            self._active[ask] = self._pipeline.add_request(self._numbers, tokens, ask.config)
-        except RuntimeError:
-            self._active.pop(ask, None)
-            ask.outbox.put(
-                BadRequest(
-                    "the engine refused the request",
-                    hint="a JSON schema it cannot hold, or a value out of range",
-                    code="engine_refused",
-                )
-            )
+            came = answer.go_on(scores)
+        except DimoraError as why:
+            answer.ended = "stop"
+            answer.ask.outbox.put(why)
+        else:
+            answer.ask.outbox.put(News(came, answer.ended, answer.cached))
 
-    def _deliver(self) -> None:
-        for ask, handle in list(self._active.items()):
-            if ask.cancelled:
-                handle.cancel()
-                del self._active[ask]
-                continue
-            is_at_work = self._read(ask, handle)
-            if is_at_work and handle.get_status().name not in ("RUNNING", "FINISHED"):
-                ask.outbox.put(InternalError("the engine dropped the request"))
-                del self._active[ask]
+    def _plan(self) -> Iterator[tuple[_Answer, int]]:
+        """Which answers take part in a step, and how many of their unread tokens."""
+        writing = [answer for answer in self._answers if answer.is_writing]
+        room = self._pace.tokens
+        for answer in writing:
+            answer.guess(_CHEAP_TOKENS // len(writing) - answer.unread)
+            room -= answer.unread + len(answer.guessed)
+            yield answer, answer.unread
+        room = max(room, _LEAST_TOKENS)
+        for answer in self._answers:
+            if not answer.is_writing and room > 1:
+                count = min(room, answer.unread)
+                # A last token alone would be read in another way than with others.
+                count -= answer.unread - count == 1
+                room -= count
+                yield answer, count
 
-    def _read(self, ask: Ask, handle: openvino_genai.GenerationHandle) -> bool:
-        """What the pipeline has written for one; False when it goes on no more by this handle."""
-        while handle.can_read():
-            for output in handle.read().values():
-                ended = _ENDED.get(output.finish_reason.name, "")
-                news = News(output.generated_ids, output.generated_log_probs, ended)
-                following = ask.take(news)
-                if following == "on":
-                    continue
-                handle.cancel()
-                if following == "again":
-                    # What was read for it is in the cache of prefixes.
-                    self._begin(ask)
-                else:
-                    del self._active[ask]
-                return False
-        return True
+    def _rows(self, answer: _Answer, count: int) -> list[Row]:
+        """A prompt is read in long rows. What is written is read in rows of one token each, also
+        where several are guessed: so it's the same as if they had come one after the other."""
+        tokens = answer.tokens[answer.read : answer.read + count] + answer.guessed
+        self._blocks.extend(answer.held, answer.read + len(tokens))
+        blocks = answer.held.numbers
+        if not answer.is_writing:
+            return [Row(tokens, answer.read, blocks, count == answer.unread)]
+        return [
+            Row([token], answer.read + at, blocks, at >= count - 1)
+            for at, token in enumerate(tokens)
+        ]
+
+    def _drop(self, answers: Sequence[_Answer]) -> None:
+        for answer in answers:
+            self._blocks.release(answer.held)
+            self._answers.remove(answer)
 
     def _fail_all(self) -> None:
-        for ask, handle in self._active.items():
-            ask.outbox.put(WorkerDied("the engine failed", hint="ask again"))
-            handle.cancel()
-        self._active.clear()
+        self._failed = True
+        for answer in self._answers:
+            answer.ask.outbox.put(_engine_failed())
+        self._answers.clear()
+
+
+def _engine_failed() -> WorkerDied:
+    return WorkerDied("the engine failed", hint="ask again")

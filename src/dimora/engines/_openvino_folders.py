@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import gguf
 
 # Counts up when the graph of a file changes, so that old folders are made anew.
-_FORM = 1
+_FORM = 2
 _ORIGIN = "origin"
 _HALF = "half-"
 _REASON = "reason"

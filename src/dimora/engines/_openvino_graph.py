@@ -3,7 +3,7 @@
 Families llama, qwen2 and qwen3: what differs between them (biases, norms of heads, the order of a
 head's numbers) is told by the tensors and the architecture. Matrices that read the same numbers
 are one matrix, since each step of a graph costs time of its own. The form of attention, with
-states and `beam_idx`, is the one that OpenVINO GenAI turns into paged attention.
+states and `beam_idx`, is the one that OpenVINO turns into paged attention.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from dimora.engines._openvino_weights import (
     read_vector,
     stack,
     to_graph,
-    without_rests,
 )
 from dimora.tasks.base import Model
 
@@ -146,7 +145,7 @@ class _Decoder:
         numbers = self._norm(numbers, "output_norm.weight")
         separate = "output.weight" in self._tensors
         writing = self._matrix("output.weight") if separate else reading
-        logits = _Sums(numbers).times(to_graph(without_rests(writing)))
+        logits = _Sums(numbers).times(to_graph(writing))
         logits.output(0).set_names({"logits"})
         return openvino.Model(
             [ops.result(logits)], self._sinks, [words, mask, positions, beams], "decoder"

@@ -1,4 +1,4 @@
-"""How much memory OpenVINO GenAI takes for a model on CPUs, before it is loaded.
+"""How much memory OpenVINO takes for a model on CPUs, before it is loaded.
 
 The matrices of a GGUF are packed once for the registers, with a 32-bit scale for each block; the
 folder they came from is mapped and its pages are given back. Only the words that are read are
@@ -39,10 +39,8 @@ _HELD = {
     "F16": _SIXTEEN_BITS,
     "F32": _SIXTEEN_BITS,
 }
-_WIDE_TYPES = ("BF16", "F16", "F32")
-# Keys and values are kept in 8 bits with their scales; in 16 where the weights are, too.
-_KV_BYTES_PER_VALUE = 1.2
-_KV_BYTES_PER_WIDE_VALUE = 2.0
+# Keys and values are kept as floats of 16 bits.
+_KV_BYTES_PER_VALUE = 2.0
 _KV_BLOCK_TOKENS = 32
 _STEP_TOKENS = 256
 _NUMBER_BYTES = 4
@@ -51,14 +49,14 @@ _WIDTH_COPIES = 8
 # Scores of the tokens before, and the compiled steps of one block.
 _PAST_TOKEN_BYTES = 3584
 _BLOCK_BYTES = 1_700_000
-_PROCESS_BYTES = 122 * 2**20
+_PROCESS_BYTES = 138 * 2**20
 _WORD_BYTES = 250
 
 
 def footprint(model: Model, options: LoadOptions) -> Footprint:
     """With every window full, and every matrix used."""
     anatomy = anatomy_of(model)
-    kv_per_token = anatomy.kv_values_per_token * _kv_bytes_per_value(anatomy)
+    kv_per_token = anatomy.kv_values_per_token * _KV_BYTES_PER_VALUE
     blocks = -(-options.num_ctx // _KV_BLOCK_TOKENS) + 1
     step = _FEED_FORWARD_COPIES * anatomy.feed_forward + _WIDTH_COPIES * anatomy.width
     compute = _STEP_TOKENS * _NUMBER_BYTES * step + _PAST_TOKEN_BYTES * options.num_ctx
@@ -72,12 +70,6 @@ def footprint(model: Model, options: LoadOptions) -> Footprint:
         read_bytes_per_past_token=round(kv_per_token),
         blocks=anatomy.blocks,
     )
-
-
-def _kv_bytes_per_value(anatomy: Anatomy) -> float:
-    largest = max(anatomy.matrices, key=lambda part: part.parameters, default=None)
-    wide = largest is not None and largest.type in _WIDE_TYPES
-    return _KV_BYTES_PER_WIDE_VALUE if wide else _KV_BYTES_PER_VALUE
 
 
 def _weights(model: Model, anatomy: Anatomy) -> tuple[int, int]:

@@ -6,9 +6,8 @@ Q8_0 are. Where blocks have a minimum too (Q4_1, Q5_1, Q4_K, Q5_K), the weights 
 with the sum of what the block is multiplied with, which costs a thirty-second of the work. Whole
 zero points, as other readers make of the minima, would lose up to half a step of every weight.
 
-Three things are not exact, and far below the steps of the files: the rests have 8 bits in each
-row; Q6_K, whose blocks are half as long, is laid out anew in 8 bits (an eighth of its step); and so
-is a matrix that writes words and would have rests.
+Two things are not exact, and far below the steps of the files: the rests have 8 bits in each row,
+and Q6_K, whose blocks are half as long, is laid out anew in 8 bits (an eighth of its step).
 
 Formats: github.com/ggml-org/ggml, `src/ggml-common.h`.
 """
@@ -33,6 +32,8 @@ TYPES = frozenset(
     {"F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"}
 )
 _LARGEST_INT8 = 127
+# OpenVINO multiplies narrower matrices of 8 bits as floats.
+_LEAST_INT8_COLUMNS = 32
 _PIECE_BYTES = 4 << 20
 
 
@@ -199,35 +200,6 @@ _READERS = {
 }
 
 
-def without_rests(matrix: Matrix) -> Matrix:
-    """In 8 bits, where it has rests: the pipeline wants one product to be the logits."""
-    import numpy as np
-
-    if matrix.scales is None or matrix.rests is None:
-        return matrix
-    scales, rests = matrix.scales, matrix.rests
-
-    def lay_out(rows: NDArray[Any]) -> Matrix:
-        return _laid_out_anew(_whole(matrix, rows) * scales[rows, :, None] + rests[rows, :, None])
-
-    pieces = np.array_split(np.arange(matrix.rows), max(1, matrix.numbers.nbytes // _PIECE_BYTES))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return stack(list(pool.map(lay_out, pieces)))
-
-
-def _whole(matrix: Matrix, rows: NDArray[Any]) -> NDArray[Any]:
-    """The numbers of these rows as floats, (rows, blocks, 32)."""
-    import numpy as np
-
-    numbers = matrix.numbers[rows]
-    if matrix.bits == 4:
-        # The sign of the four bits is the highest bit of a byte once they are moved there.
-        pair = np.stack([numbers << 4, numbers & 0xF0], axis=-1).view(np.int8) >> 4
-        numbers = pair.reshape(len(rows), -1)
-    whole: NDArray[Any] = numbers.astype(np.float32).reshape(len(rows), -1, BLOCK)
-    return whole
-
-
 def _laid_out_anew(weights: NDArray[Any]) -> Matrix:
     """In 8 bits, with the scale that the largest weight of a block asks for; changes `weights`."""
     import numpy as np
@@ -349,6 +321,10 @@ def _rests(rests: NDArray[Any]) -> openvino.Node:
     import numpy as np
     from openvino import opset13 as ops
 
+    if rests.shape[1] < _LEAST_INT8_COLUMNS:
+        # So few columns would be added up in one order for one token and in another for several,
+        # and what is rounded later makes much of the smallest difference.
+        return ops.constant(np.ascontiguousarray(rests.astype(np.float32)))
     steps = np.abs(rests).max(-1, keepdims=True) / _LARGEST_INT8
     numbers = np.rint(rests / np.where(steps == 0, 1, steps)).astype(np.int8)
     scaled = ops.multiply(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
 from dimora.engines._stops import StopFilter
 from dimora.tasks.base import Token, TopToken
@@ -12,54 +12,22 @@ ENDS = ("<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<|end|>
 _UNFINISHED = "\ufffd"
 
 
-class Decoding:
-    """The text of ids that arrive one after another, in whole characters.
-
-    `decode` gives the text of ids, special tokens written out.
-    """
-
-    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
-        self._decode_ids = decode
-        self._ids: list[int] = []
-        # Text is decoded from `_from`, of which the part before `_told` is already told: a
-        # tokenizer may treat the first token of a text differently from the same in the middle.
-        self._from = 0
-        self._told = 0
-
-    def add(self, ids: Iterable[int], *, final: bool = False) -> str:
-        """What the ids add; empty while they end within a character, unless they are the last."""
-        self._ids += ids
-        told = self._decode(self._ids[self._from : self._told])
-        text = self._decode(self._ids[self._from :])
-        if len(text) <= len(told) or (text.endswith(_UNFINISHED) and not final):
-            return ""
-        self._from, self._told = self._told, len(self._ids)
-        return text[len(told) :]
-
-    def mark(self) -> tuple[int, int]:
-        """The place after the last whole character, for `back_to`."""
-        return self._from, self._told
-
-    def back_to(self, mark: tuple[int, int]) -> None:
-        """Forget the ids since then."""
-        self._from, self._told = mark
-        del self._ids[self._told :]
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        return self._decode_ids(ids) if ids else ""
-
-
 class Reading:
-    """One answer. `decode` is that of Decoding; ids in `ends` are not text. `count` is of all ids,
-    `ended` is empty until the answer has, then `stop` or `length`.
+    """One answer. `decode` gives the text of ids, special tokens written out; ids in `ends` are
+    not text. `count` is of all ids, `ended` is empty until the answer has, then `stop` or `length`.
     """
 
     def __init__(
         self, decode: Callable[[Sequence[int]], str], ends: Container[int], stops: Sequence[str]
     ) -> None:
-        self._decoding = Decoding(decode)
+        self._decode_ids = decode
         self._ends = ends
         self._stops = StopFilter(stops)
+        self._ids: list[int] = []
+        # Text is decoded from `_from`, of which the part before `_told` is already told: a
+        # tokenizer may treat the first token of a text differently from the same in the middle.
+        self._from = 0
+        self._told = 0
         self.count = 0
         self.ended = ""
 
@@ -70,13 +38,26 @@ class Reading:
         self.count += 1
         if id_ in self._ends:
             return
-        yield Token(id_, self._stops.feed(self._decoding.add((id_,))), logprob, top)
+        self._ids.append(id_)
+        yield Token(id_, self._stops.feed(self._new_text(final=False)), logprob, top)
         if self._stops.matched:
             self.ended = "stop"
 
     def end(self, reason: str) -> Iterator[Token]:
         """What was held back, at the end of the ids."""
         self.ended = reason
-        rest = self._stops.feed(self._decoding.add((), final=True)) + self._stops.finish()
+        rest = self._stops.feed(self._new_text(final=True)) + self._stops.finish()
         if rest:
             yield Token(-1, rest)
+
+    def _new_text(self, *, final: bool) -> str:
+        """What the newest ids add; empty while they end within a character."""
+        told = self._decode(self._ids[self._from : self._told])
+        text = self._decode(self._ids[self._from :])
+        if len(text) <= len(told) or (text.endswith(_UNFINISHED) and not final):
+            return ""
+        self._from, self._told = self._told, len(self._ids)
+        return text[len(told) :]
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return self._decode_ids(ids) if ids else ""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import numpy
     from numpy.typing import NDArray
 
+# Within this of the highest score there are usually more than are asked for.
+_NEAR = 12.0
+
 
 class Sampler:
     """The choices of one answer. `seen` are the tokens before it."""
@@ -27,31 +30,35 @@ class Sampler:
         last = sampling.repeat_last_n if sampling.repeat_last_n >= 0 else context_tokens
         self._window = last
         self._seen = list(seen[-last:]) if last else []
+        plain = (sampling.repeat_penalty, sampling.presence_penalty, sampling.frequency_penalty)
+        self._changes_scores = bool(sampling.logit_bias) or plain != (1.0, 0.0, 0.0)
         self._random = numpy.random.default_rng(sampling.seed if sampling.seed >= 0 else None)
 
     def choose(self, scores: NDArray[numpy.float32]) -> int:
         """The id of one token; `scores` has one number for each token and is not changed."""
         import numpy
 
-        scores = self._with_penalties(numpy.array(scores, dtype=numpy.float32))
+        if self._changes_scores:
+            scores = self._changed(numpy.array(scores, dtype=numpy.float32))
         if self._sampling.temperature <= 0:
             chosen = int(scores.argmax())
         else:
             ids = self._candidates(scores)
             odds = _softmax(scores[ids] / self._sampling.temperature)
             chosen = int(self._random.choice(ids, p=odds))
-        if self._window:
-            self._seen = [*self._seen[1 - self._window :], chosen] if self._window > 1 else [chosen]
+        self.note(chosen)
         return chosen
 
-    def _with_penalties(self, scores: NDArray[numpy.float32]) -> NDArray[numpy.float32]:
+    def note(self, token: int) -> None:
+        """It comes next: it was chosen here, or nothing else could come."""
+        if self._changes_scores and self._window:
+            self._seen = [*self._seen[1 - self._window :], token] if self._window > 1 else [token]
+
+    def _changed(self, scores: NDArray[numpy.float32]) -> NDArray[numpy.float32]:
         sampling = self._sampling
         for id_, bias in sampling.logit_bias.items():
             if 0 <= id_ < len(scores):
                 scores[id_] += bias
-        plain = (sampling.repeat_penalty, sampling.presence_penalty, sampling.frequency_penalty)
-        if plain == (1.0, 0.0, 0.0):
-            return scores
         for id_, count in Counter(self._seen).items():
             if 0 <= id_ < len(scores):
                 factor = sampling.repeat_penalty
@@ -65,8 +72,11 @@ class Sampler:
 
         sampling = self._sampling
         count = min(sampling.top_k, len(scores)) if sampling.top_k > 0 else len(scores)
-        ids = numpy.argpartition(scores, -count)[-count:]
-        ids = ids[numpy.argsort(-scores[ids], kind="stable")]
+        # Most words are far from likely: looking for the best among the others is much quicker.
+        ids = numpy.flatnonzero(scores > scores.max() - _NEAR)
+        if len(ids) < count:
+            ids = numpy.argpartition(scores, -count)[-count:]
+        ids = ids[numpy.argsort(-scores[ids], kind="stable")][:count]
         if 0 < sampling.typical_p < 1:
             odds = _softmax(scores[ids])
             surprise = -numpy.log(odds + 1e-30)

@@ -1,40 +1,42 @@
-"""OpenVINO GenAI on x86-64: continuous batching with one thread that drives the pipeline.
+"""OpenVINO on x86-64: a decoder with paged attention, driven step by step here.
 
 It loads folders of its own format (IR), and makes such folders of GGUF files of a few families.
-Requests and cancellations go through an inbox to the driver, since the pipeline is not for
-several threads; each request reads its own outbox.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import math
 import platform
-import random
 import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from dimora.core.errors import (
+    BadRequest,
     InternalError,
     InvalidModel,
     PromptTooLong,
     UnsupportedFeature,
 )
 from dimora.engines import _openvino_graph
+from dimora.engines._constraints import Constraint, Vocabulary
 from dimora.engines._folder_links import linked_folder
-from dimora.engines._grammar import schema_grammar
+from dimora.engines._kv_blocks import Blocks
 from dimora.engines._mapped_files import release_pages
-from dimora.engines._openvino_driver import Ask, AskInStretches, Driver, News
+from dimora.engines._openvino_driver import Ask, Driver, News
 from dimora.engines._openvino_folders import ready_folder
 from dimora.engines._openvino_memory import footprint as footprint
+from dimora.engines._openvino_paged import BLOCK_TOKENS, PagedDecoder, Row
 from dimora.engines._openvino_silence import silence
 from dimora.engines._reading import ENDS, Reading
-from dimora.engines._stretches import Stretches
 from dimora.engines._text_cuts import cut_text
-from dimora.engines._walk import Walk
 from dimora.engines.base import Cancellation, EngineSettings, ModelFiles, Offer
 from dimora.prompts.prompt import Prompt
 from dimora.tasks.base import Embedded, Feature, Finish, Model, Token
@@ -49,13 +51,8 @@ _TOKENIZERS = ("llama-bpe", "qwen2", "smollm")
 # It drops the beginning of a text of more than 8192 tokens, silently. No token is shorter than a
 # byte and no character longer than four: pieces of this length are always read whole.
 _PIECE_CHARACTERS = 2000
-_KV_BLOCK_TOKENS = 32
 _WIDE_TYPES = frozenset({"F32", "F16", "BF16"})
-# A step reads at most so many prompt tokens: short enough to cancel, long enough to be fast.
-_STEP_TOKENS = 256
-_LARGEST_SEED = 2**31 - 1
 _LARGEST_LENGTH = 2**31 - 1
-_ANY_LENGTH = 2**31 - 1
 
 
 def offer(settings: EngineSettings) -> Offer:
@@ -97,35 +94,29 @@ def rank(model: Model, settings: EngineSettings) -> tuple[int, str]:
 def load(
     files: ModelFiles, model: Model, options: LoadOptions, settings: EngineSettings
 ) -> OpenVino:
-    """Raises InvalidModel when the pipeline cannot load the file, UnsupportedFeature never."""
+    """Raises InvalidModel when OpenVINO cannot load the file, UnsupportedFeature never."""
     silence()
-    import openvino_genai
+    count = (math.ceil(options.num_ctx / BLOCK_TOKENS) + 1) * options.parallel
 
-    scheduler = openvino_genai.SchedulerConfig()
-    scheduler.num_kv_blocks = (math.ceil(options.num_ctx / _KV_BLOCK_TOKENS) + 1) * options.parallel
-    scheduler.max_num_batched_tokens = _STEP_TOKENS
-    scheduler.max_num_seqs = options.parallel
-    scheduler.dynamic_split_fuse = True
-    scheduler.enable_prefix_caching = True
-    properties = _properties(model, options)
-
-    def open_folder(*, anew: bool) -> openvino_genai.ContinuousBatchingPipeline:
+    def open_folder(*, anew: bool) -> OpenVino:
         with _folder_of(files, model, settings, anew=anew) as folder:
-            pipeline = openvino_genai.ContinuousBatchingPipeline(
-                str(folder), scheduler, "CPU", properties
-            )
-            _warm_up(pipeline)
+            decoder = PagedDecoder(folder, count, _properties(model, options))
+            tokenizer = _tokenizer(folder)
+            # After one step matrices are packed for the registers: the file's own pages are
+            # needed no more.
+            decoder.step([Row([0] * BLOCK_TOKENS, 0, [0], wanted=True)])
             release_pages(folder.rglob("*.bin"))
-            return pipeline
+            ends = _ends(folder) if files.folder else []
+            return OpenVino(decoder, Blocks(count, BLOCK_TOKENS), tokenizer, ends, model, options)
 
     try:
         try:
-            pipeline = open_folder(anew=False)
+            return open_folder(anew=False)
         except RuntimeError:
             if files.folder:
                 raise
             # What was made of the model may have been damaged since.
-            pipeline = open_folder(anew=True)
+            return open_folder(anew=True)
     except RuntimeError:
         other = "" if files.folder else "choose the engine llama_cpp; "
         raise InvalidModel(
@@ -133,23 +124,22 @@ def load(
             hint=f"{other}log/workers.log in the home may say more",
             code="engine_cannot_load",
         ) from None
-    return OpenVino(pipeline, model, options)
 
 
-def _warm_up(pipeline: openvino_genai.ContinuousBatchingPipeline) -> None:
-    """One token, so that matrices are packed for the registers: after that the file's own pages
-    are needed no more."""
-    import numpy
-    import openvino
+def _tokenizer(folder: Path) -> openvino_genai.Tokenizer:
     import openvino_genai
 
-    config = openvino_genai.GenerationConfig(max_new_tokens=1, ignore_eos=True)
-    words = openvino.Tensor(numpy.zeros((1, _KV_BLOCK_TOKENS), numpy.int64))
-    # The request lasts as long as its handle.
-    handle = pipeline.add_request(0, words, config)
-    while pipeline.has_non_finished_requests():
-        pipeline.step()
-    handle.read_all()
+    return openvino_genai.Tokenizer(folder)
+
+
+def _ends(folder: Path) -> list[int]:
+    """The tokens that end an answer, as the folder's own settings for writing say."""
+    try:
+        told = json.loads((folder / "generation_config.json").read_bytes())
+        ends = told.get("eos_token_id", [])
+    except (OSError, ValueError, AttributeError):
+        return []
+    return [int(id_) for id_ in (ends if isinstance(ends, list) else [ends]) if id_ is not None]
 
 
 def _folder_of(
@@ -161,7 +151,9 @@ def _folder_of(
 
 
 def _properties(model: Model, options: LoadOptions) -> dict[str, Any]:
-    properties: dict[str, Any] = {}
+    # Keys and values as llama.cpp keeps them. In 8 bits they take half, but what a block holds
+    # would be rounded anew with every token, and depend on how many came at once.
+    properties: dict[str, Any] = {"KV_CACHE_PRECISION": "f16"}
     if options.num_thread:
         properties["INFERENCE_NUM_THREADS"] = options.num_thread
     if model.summary.details.format == "gguf" and not set(model.tensor_types) <= _WIDE_TYPES:
@@ -175,21 +167,36 @@ class OpenVino:
     """See engines.base.Engine."""
 
     name = "openvino"
-    features: frozenset[Feature] = frozenset({"generate", "json_schema", "logprobs"})
+    features: frozenset[Feature] = frozenset(
+        {
+            "generate",
+            "json_schema",
+            "logprobs",
+            "top_logprobs",
+            "logit_bias",
+            "typical_p",
+            "repeat_last_n",
+        }
+    )
 
     def __init__(
         self,
-        pipeline: openvino_genai.ContinuousBatchingPipeline,
+        decoder: PagedDecoder,
+        blocks: Blocks,
+        tokenizer: openvino_genai.Tokenizer,
+        ends: Sequence[int],
         model: Model,
         options: LoadOptions,
     ) -> None:
         self.version = version("openvino-genai")
         self.context_tokens = options.num_ctx
-        self._tokenizer = pipeline.get_tokenizer()
+        self._tokenizer = tokenizer
+        self._texts = _texts(tokenizer)
         self._is_folder = model.summary.details.format == "openvino"
         self._bos_ids = self._find_bos_ids() if self._is_folder else _bos_ids(model)
-        self._stop_ids = self._find_stop_ids(pipeline)
-        self._driver = Driver(pipeline)
+        self._stop_ids = self._find_stop_ids(ends)
+        self._vocabulary = functools.cache(self._read_vocabulary)
+        self._driver = Driver(decoder, blocks, options.num_ctx)
         self._driver.start()
 
     def generate(
@@ -200,21 +207,25 @@ class OpenVino:
         room = self.context_tokens - len(tokens)
         if room < 1:
             raise PromptTooLong("the prompt is longer than the context window of the engine")
+        if not tokens:
+            raise BadRequest("the prompt is empty: this model needs a token to begin with")
         limit = min(sampling.num_predict, room) if sampling.num_predict >= 0 else room
         reading = Reading(self.detokenize, self._stop_ids, sampling.stop)
         if limit == 0:
             yield Finish(reason="length", prompt_tokens=len(tokens))
             return
-        ask = self._ask(tokens, prompt, sampling, limit)
+        constraint = None
+        if prompt.json_schema is not None:
+            constraint = Constraint(self._vocabulary(), prompt.json_schema)
+        ask = Ask(tokens, sampling, limit, ends=self._stop_ids, constraint=constraint)
 
         def leave() -> None:
             ask.cancelled = True
             ask.outbox.put(InternalError("cancelled"))
 
         cancel.on_cancel(leave)
-        if not ask.is_over:
-            self._driver.add(ask)
-        first = 0.0
+        self._driver.add(ask)
+        first, cached = 0.0, 0
         try:
             while not reading.ended:
                 news = ask.outbox.get()
@@ -223,16 +234,29 @@ class OpenVino:
                 if isinstance(news, Exception):
                     raise news
                 first = first or time.perf_counter()
-                yield from _read(reading, news, sampling.logprobs)
+                cached = news.cached_tokens
+                yield from self._told(reading, news)
         finally:
             ask.cancelled = True
         yield Finish(
             reason="length" if reading.ended == "length" else "stop",
             prompt_tokens=len(tokens),
+            cached_tokens=cached,
             output_tokens=reading.count,
             prompt_seconds=first - started,
             output_seconds=time.perf_counter() - first,
         )
+
+    def _told(self, reading: Reading, news: News) -> Iterator[Token]:
+        for chosen in news.chosen:
+            top = (
+                msgspec.structs.replace(one, text=self.detokenize([one.id])) for one in chosen.top
+            )
+            yield from reading.read(chosen.id, chosen.logprob, tuple(top))
+            if reading.ended:
+                return
+        if news.ended:
+            yield from reading.end(news.ended)
 
     def embed(self, texts: Sequence[str], cancel: Cancellation) -> Embedded:
         raise UnsupportedFeature("this engine does not embed")
@@ -246,7 +270,10 @@ class OpenVino:
         return tokens
 
     def detokenize(self, tokens: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
+        if self._is_folder:
+            return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
+        # The tokens of a GGUF that is read here are pieces of UTF-8.
+        return b"".join(self._texts[id_] for id_ in tokens).decode(errors="replace")
 
     def close(self) -> None:
         self._driver.close()
@@ -263,75 +290,32 @@ class OpenVino:
         plain, special = self._encode("a"), self._encode("a", add_special=True)
         return special[: special.index(plain[0])] if plain and plain[0] in special else []
 
-    def _find_stop_ids(self, pipeline: openvino_genai.ContinuousBatchingPipeline) -> set[int]:
-        ids = set(pipeline.get_config().stop_token_ids) | {self._tokenizer.get_eos_token_id()}
+    def _find_stop_ids(self, told: Sequence[int]) -> frozenset[int]:
+        ids = {*told, self._tokenizer.get_eos_token_id()}
         for text in ENDS:
             tokens = self.tokenize(text, add_special=False)
             if len(tokens) == 1:
                 ids.add(tokens[0])
-        return {i for i in ids if 0 <= i < 2**31}
+        return frozenset(id_ for id_ in ids if 0 <= id_ < 2**31)
 
-    def _ask(self, tokens: Sequence[int], prompt: Prompt, sampling: Sampling, limit: int) -> Ask:
-        if prompt.json_schema is None:
-            return Ask(tokens, self._config(sampling, limit))
-        stretches = Stretches(
-            Walk(schema_grammar(prompt.json_schema, longest_run=_ANY_LENGTH)),
-            encode=lambda text: self.tokenize(text, add_special=False),
-            decode=self.detokenize,
-            ends=self._stop_ids,
-            limit=limit,
+    def _read_vocabulary(self) -> Vocabulary:
+        texts = [b""] * (max(self._tokenizer.get_vocab().values()) + 1)
+        for text, id_ in self._tokenizer.get_vocab().items():
+            texts[id_] = text
+        plain = self._tokenizer.decode(
+            [[id_] for id_ in range(len(texts))], skip_special_tokens=True
         )
-        # A skipped token has no probability, and is no longer one that was written.
-        skipping = (
-            sampling.logprobs is None
-            and not sampling.presence_penalty
-            and not sampling.frequency_penalty
-        )
-
-        def configure() -> openvino_genai.GenerationConfig:
-            return self._config(sampling, stretches.room, stretches)
-
-        return AskInStretches(tokens, stretches, configure, skipping=skipping)
-
-    def _config(
-        self, sampling: Sampling, limit: int, stretches: Stretches | None = None
-    ) -> openvino_genai.GenerationConfig:
-        import openvino_genai
-
-        config = openvino_genai.GenerationConfig()
-        config.max_new_tokens = limit
-        config.stop_token_ids = self._stop_ids
-        config.repetition_penalty = sampling.repeat_penalty
-        config.presence_penalty = sampling.presence_penalty
-        config.frequency_penalty = sampling.frequency_penalty
-        config.do_sample = sampling.temperature > 0
-        if config.do_sample:
-            config.temperature = sampling.temperature
-            config.top_p = sampling.top_p or 1.0
-            config.min_p = sampling.min_p
-            config.rng_seed = (
-                sampling.seed if sampling.seed >= 0 else random.randrange(_LARGEST_SEED)
-            )
-            if sampling.top_k > 0:
-                config.top_k = sampling.top_k
-        if sampling.logprobs is not None:
-            config.logprobs = 1
-        if stretches is not None:
-            config.rng_seed = (config.rng_seed + len(stretches.ids)) % _LARGEST_SEED
-            config.structured_output_config = openvino_genai.StructuredOutputConfig(
-                grammar=stretches.grammar
-            )
-        return config
+        special = {id_ for id_, text in enumerate(plain) if not text}
+        return Vocabulary(texts, special, self._stop_ids, self._encode)
 
 
-def _read(reading: Reading, news: News, logprobs: int | None) -> Iterator[Token]:
-    told = list(news.logprobs) if logprobs is not None else []
-    for at, id_ in enumerate(news.ids):
-        yield from reading.read(int(id_), min(0.0, float(told[at])) if at < len(told) else None)
-        if reading.ended:
-            return
-    if news.ended:
-        yield from reading.end(news.ended)
+def _texts(tokenizer: openvino_genai.Tokenizer) -> list[bytes]:
+    """What each token stands for, by its id."""
+    ids = tokenizer.get_vocab()
+    texts = [b""] * (max(ids.values(), default=-1) + 1)
+    for text, id_ in ids.items():
+        texts[id_] = text
+    return texts
 
 
 def _bos_ids(model: Model) -> list[int]:

@@ -32,25 +32,13 @@ def test_every_rule_that_is_named_is_there():
     assert {n for n in named if n[:1] == "r" and n[1:].isdigit()} <= set(rules)
 
 
-def test_no_rule_writes_white_space_between_two_signs():
-    schema = {"type": "object", "properties": {"a": {"type": "array"}}, "required": ["a"]}
-    whole = rules_of(schema | {"additionalProperties": True}) | rules_of({"const": {"a": [1, 2]}})
-    outside = [rule for name, rule in whole.items() if name not in ("char", "string")]
-    classes = re.compile(r"\[[^\]]*\]")
-    assert not any("\\u0020" in classes.sub("", rule) for rule in outside)
-    assert not any('" "' in classes.sub("", rule).split() for rule in outside)
-
-
-def test_strings_may_have_several_lines_and_no_other_control_characters():
-    rule = rules_of({"type": "string"})["char"]
-    assert "[\\u0022\\u005Cnt]" in rule
-
-
-def test_a_character_is_one_rule_without_groups():
-    """With groups OpenVINO looks at the whole vocabulary for every token."""
-    rule = rules_of({"type": "string"})["char"]
-    assert "(" not in rule
-    assert "hex" not in rule
+def test_there_is_no_choice_of_white_space():
+    """A model may lose its way in it, and what has no other choice need not be asked of it."""
+    rules = rules_of({"type": "object", "properties": {"a": {"type": "array"}}, "required": ["a"]})
+    written = " ".join(rules.values())
+    assert '", "' in written
+    assert '": "' in written
+    assert "\\n" not in written and "\\t" not in written
 
 
 def test_no_escape_of_two_hex_digits_is_written():
@@ -62,11 +50,6 @@ def test_no_escape_of_two_hex_digits_is_written():
 def test_long_runs_are_made_of_shorter_ones():
     rules = rules_of({"type": "string", "maxLength": 9999})
     assert "{0,9999}" not in " ".join(rules.values())
-
-
-def test_runs_may_be_left_whole():
-    grammar = schema_grammar({"type": "string", "maxLength": 9999}, longest_run=10**9)
-    assert "{0,9999}" in grammar
 
 
 def test_a_reference_that_leads_nowhere_is_refused():

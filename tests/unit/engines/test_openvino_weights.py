@@ -18,7 +18,6 @@ from dimora.engines._openvino_weights import (
     read_matrix,
     stack,
     to_graph,
-    without_rests,
 )
 
 ROWS, COLUMNS = 24, 512
@@ -112,16 +111,6 @@ def test_words_are_looked_up_as_their_rows(openvino, kind: str, tmp_path: Path) 
     tolerance = NEARLY * wanted.std()
     assert got.shape == wanted.shape
     assert np.sqrt(np.mean((got - wanted) ** 2)) <= tolerance
-
-
-@pytest.mark.parametrize("kind", ["Q4_1", "Q4_K", "Q5_K", "Q4_0", "Q8_0"])
-def test_a_matrix_without_rests_has_the_same_weights(openvino, kind: str, tmp_path: Path) -> None:
-    matrix = read_matrix(tensor_of(kind, tmp_path))
-    plain = without_rests(matrix)
-    assert plain.rests is None
-    wanted = as_floats(openvino, matrix)
-    error = np.sqrt(np.mean((as_floats(openvino, plain) - wanted) ** 2))
-    assert error <= NEARLY * wanted.std()
 
 
 def test_matrices_of_one_form_stand_one_below_the_other(openvino, tmp_path: Path) -> None:

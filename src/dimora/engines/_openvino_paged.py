@@ -1,0 +1,120 @@
+"""A decoder on OpenVINO that reads tokens of several texts in one step, into a paged cache.
+
+The graph of a folder is turned from one with states to one with paged attention
+(arxiv.org/abs/2309.06180), and gives scores only for the tokens they are wanted for. Nothing here
+knows requests: see `_openvino_driver` for what is read when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy
+    import openvino
+    from numpy.typing import NDArray
+
+BLOCK_TOKENS = 32
+_CACHES = ("key_cache.", "value_cache.")
+_WANTED = "wanted"
+
+
+class Row(NamedTuple):
+    """New tokens of one text, after `past` ones that were read or are in rows before this;
+    `blocks` has room for all. `wanted` tells whether scores are, for what comes after them.
+
+    A row of one token is read exactly as if it were alone, whatever else is in the step; longer
+    ones are added up in another order.
+    """
+
+    tokens: Sequence[int]
+    past: int
+    blocks: Sequence[int]
+    wanted: bool
+
+
+class PagedDecoder:
+    """A compiled model and its cache; for one thread at a time.
+
+    Raises RuntimeError when OpenVINO cannot load the folder.
+    """
+
+    def __init__(self, folder: Path, blocks: int, properties: dict[str, Any]) -> None:
+        import openvino
+
+        core = openvino.Core()
+        model = core.read_model(folder / "openvino_model.xml")
+        _to_pages(model)
+        compiled = core.compile_model(model, "CPU", properties)
+        self._request = compiled.create_infer_request()
+        names = {name for port in compiled.inputs for name in port.get_names()}
+        self._takes_positions = "position_ids" in names
+        for port in compiled.inputs:
+            name = port.get_any_name()
+            if name.startswith(_CACHES):
+                shape = [
+                    blocks,
+                    *(side.get_length() for side in list(port.get_partial_shape())[1:]),
+                ]
+                self._request.set_tensor(name, openvino.Tensor(port.get_element_type(), shape))
+
+    def step(self, rows: Sequence[Row]) -> NDArray[numpy.float32]:
+        """Reads all tokens; scores of shape (rows that want them, vocabulary), until the next step.
+
+        Raises RuntimeError, after which nothing is known of the cache.
+        """
+        import numpy as np
+
+        lengths = [len(row.tokens) for row in rows]
+        ends = list(accumulate(lengths))
+        pages = [
+            row.blocks[: -(-(row.past + length) // BLOCK_TOKENS)]
+            for row, length in zip(rows, lengths, strict=True)
+        ]
+        self._set("input_ids", np.array([t for row in rows for t in row.tokens], np.int64))
+        if self._takes_positions:
+            places = [np.arange(row.past, row.past + len(row.tokens)) for row in rows]
+            self._set("position_ids", np.concatenate(places))
+        self._set("past_lens", np.array([row.past for row in rows], np.int32))
+        self._set("subsequence_begins", np.array([0, *ends], np.int32))
+        self._set("block_indices", np.array([n for page in pages for n in page], np.int32))
+        self._set("block_indices_begins", np.array([0, *accumulate(map(len, pages))], np.int32))
+        longest = max(row.past + length for row, length in zip(rows, lengths, strict=True))
+        self._set("max_context_len", np.array(longest, np.int32))
+        wanted = [end - 1 for row, end in zip(rows, ends, strict=True) if row.wanted]
+        # The graph gives at least one row.
+        self._set(_WANTED, np.array(wanted or [0], np.int64))
+        self._request.infer()
+        scores: NDArray[np.float32] = self._request.get_tensor("logits").data
+        return scores.reshape(-1, scores.shape[-1])[: len(wanted)]
+
+    def _set(self, name: str, values: NDArray[Any]) -> None:
+        import openvino
+
+        self._request.set_tensor(name, openvino.Tensor(values))
+
+
+def _to_pages(model: openvino.Model) -> None:
+    import numpy as np
+    import openvino
+    from openvino import opset13 as ops
+    from openvino._offline_transformations import paged_attention_transformation
+
+    paged_attention_transformation(model)
+    scores = next((o for o in model.outputs if "logits" in o.get_names()), model.output(0))
+    node = scores.get_node().input_value(0).get_node()
+    while node.get_type_name() != "MatMul":
+        node = node.input_value(0).get_node()
+    wanted = ops.parameter([-1], openvino.Type.i64, name=_WANTED)
+    wanted.output(0).set_names({_WANTED})
+    # What is multiplied may be so several times: with the weights, and summed up with their rests.
+    whole = node.input_value(0)
+    readers = list(whole.get_target_inputs())
+    some = ops.gather(whole, wanted, ops.constant(np.int64(0)))
+    for reader in readers:
+        reader.replace_source_output(some.output(0))
+    model.add_parameters([wanted])
+    model.validate_nodes_and_infer_types()
