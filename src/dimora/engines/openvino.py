@@ -217,7 +217,9 @@ class OpenVino:
         constraint = None
         if prompt.json_schema is not None:
             constraint = Constraint(self._vocabulary(), prompt.json_schema)
-        ask = Ask(tokens, sampling, limit, ends=self._stop_ids, constraint=constraint)
+        ask = Ask(
+            tokens, sampling, limit, ends=self._stop_ids, scope=prompt.scope, constraint=constraint
+        )
 
         def leave() -> None:
             ask.cancelled = True

@@ -7,14 +7,17 @@ became of them.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import math
+import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import psutil
 
 from dimora.core.errors import DimoraError, InternalError
@@ -86,6 +89,8 @@ class Lending:
         self._alarm: asyncio.TimerHandle | None = None
         self._closed = False
         self._scratch: Path | None = None
+        # So that engines, and what they write down, never see the name of a workspace.
+        self._scope_key = secrets.token_bytes(32)
 
     # For requests.
 
@@ -138,6 +143,11 @@ class Lending:
             places = self._scheduler.places(demand.seat, now)
             self._places[demand.seat] = now, places
         return places.get(demand.ticket, 0)
+
+    def scope_of(self, demand: Demand) -> str:
+        """Stands for the workspace in engines, as long as this server runs."""
+        name = demand.workspace.encode()
+        return hashlib.blake2b(name, key=self._scope_key, digest_size=16).hexdigest()
 
     def note_wait(self, model: Model, seconds: float) -> None:
         self._ledger.note_wait(model.name, seconds)
@@ -380,7 +390,14 @@ class LentReservation:
         loading = loaded.load_seconds if loaded.loaded_at > self._arrived else 0.0
         loading = min(loading, waited)
         self._lending.note_wait(self._model, waited - loading)
-        self._loan = LentModel(self._model, loaded, waited - loading, loading, self._began)
+        self._loan = LentModel(
+            self._model,
+            loaded,
+            queue_seconds=waited - loading,
+            load_seconds=loading,
+            began=self._began,
+            scope=self._lending.scope_of(self._demand),
+        )
 
     def _began(self) -> None:
         self._lending.began(self._demand)
@@ -399,9 +416,11 @@ class LentModel:
         self,
         model: Model,
         loaded: Loaded,
+        *,
         queue_seconds: float,
         load_seconds: float,
         began: Callable[[], None],
+        scope: str,
     ) -> None:
         self.model = model
         self.engine = loaded.plan.engine
@@ -412,9 +431,11 @@ class LentModel:
         self.version = loaded.worker.version
         self._worker = loaded.worker
         self._began = began
+        self._scope = scope
 
     def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Token | Finish, None]:
-        return self._worker.generate(prompt, sampling, self._began)
+        scoped = msgspec.structs.replace(prompt, scope=self._scope)
+        return self._worker.generate(scoped, sampling, self._began)
 
     async def embed(self, texts: Sequence[str]) -> Embedded:
         return await self._worker.embed(texts)
