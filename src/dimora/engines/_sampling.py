@@ -30,15 +30,15 @@ class Sampler:
         last = sampling.repeat_last_n if sampling.repeat_last_n >= 0 else context_tokens
         self._window = last
         self._seen = list(seen[-last:]) if last else []
-        plain = (sampling.repeat_penalty, sampling.presence_penalty, sampling.frequency_penalty)
-        self._changes_scores = bool(sampling.logit_bias) or plain != (1.0, 0.0, 0.0)
+        penalties = (sampling.repeat_penalty, sampling.presence_penalty, sampling.frequency_penalty)
+        self._punishes = penalties != (1.0, 0.0, 0.0)
         self._random = numpy.random.default_rng(sampling.seed if sampling.seed >= 0 else None)
 
     def choose(self, scores: NDArray[numpy.float32]) -> int:
         """The id of one token; `scores` has one number for each token and is not changed."""
         import numpy
 
-        if self._changes_scores:
+        if self._punishes or self._sampling.logit_bias:
             scores = self._changed(numpy.array(scores, dtype=numpy.float32))
         if self._sampling.temperature <= 0:
             chosen = int(scores.argmax())
@@ -51,7 +51,7 @@ class Sampler:
 
     def note(self, token: int) -> None:
         """It comes next: it was chosen here, or nothing else could come."""
-        if self._changes_scores and self._window:
+        if self._punishes and self._window:
             self._seen = [*self._seen[1 - self._window :], token] if self._window > 1 else [token]
 
     def _changed(self, scores: NDArray[numpy.float32]) -> NDArray[numpy.float32]:
@@ -59,12 +59,18 @@ class Sampler:
         for id_, bias in sampling.logit_bias.items():
             if 0 <= id_ < len(scores):
                 scores[id_] += bias
+        if self._punishes:
+            self._punish(scores)
+        return scores
+
+    def _punish(self, scores: NDArray[numpy.float32]) -> None:
+        """What was seen before is less likely."""
+        sampling = self._sampling
         for id_, count in Counter(self._seen).items():
             if 0 <= id_ < len(scores):
                 factor = sampling.repeat_penalty
                 scores[id_] *= factor if scores[id_] <= 0 else 1 / factor
                 scores[id_] -= count * sampling.frequency_penalty + sampling.presence_penalty
-        return scores
 
     def _candidates(self, scores: NDArray[numpy.float32]) -> NDArray[numpy.int64]:
         """Ids that may be chosen, the likeliest first."""
