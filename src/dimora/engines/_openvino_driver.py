@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -202,8 +203,11 @@ class Driver(threading.Thread):
         while self._take():
             try:
                 self._step()
-            except RuntimeError:
-                # What the cache holds now is unknown: the next request needs another worker.
+            except Exception as why:  # noqa: BLE001
+                # The border of the thread: who waits must hear of it. What the cache holds now is
+                # unknown, so that the next request needs another worker. Of what was asked, the
+                # trace tells nothing.
+                traceback.print_tb(why.__traceback__)
                 self._fail_all()
 
     def _take(self) -> bool:
