@@ -9,8 +9,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from bench.make_model import make_model
 from dimora.engines import SHELF
-from tests.machines.shapes import SHAPES, make_model, measure_resident_bytes, read_model
+from tests.machines.shapes import SHAPES, measure_resident_bytes, read_model
 
 MIB = 2**20
 

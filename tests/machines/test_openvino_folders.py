@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.make_model import Shape, make_model
 from dimora.prompts.prompt import Prompt
 from dimora.tasks.options import Sampling
-from tests.machines.shapes import Shape, make_model, read_model
+from tests.machines.shapes import read_model
 from tests.worker_client import WorkerFailed, worker
 
 pytestmark = pytest.mark.skipif(

@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.make_model import Shape, make_model
 from dimora.models.converting.scoring import read_scoring_text
 from dimora.models.store import ModelStore
 from tests.conftest import copy_home, environment, run_dimora
-from tests.machines.shapes import Shape, make_model
 
 SOURCE = "smollm2:135m"
 MADE = "smollm2:135m-openvino-int8"

@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bench.make_model import Shape, make_model
 from dimora.engines import SHELF
 from dimora.tasks.options import LoadOptions
-from tests.machines.shapes import SHAPES, Shape, make_model, measure_resident_bytes, read_model
+from tests.machines.shapes import SHAPES, measure_resident_bytes, read_model
 
 TOLERANCE = 0.15
 NEEDS_X86 = pytest.mark.skipif(
