@@ -14,6 +14,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from dimora import tasks
+from dimora.tasks.ready._shapes import placeholders_of
 from dimora.tasks.ready.base import result_schema
 from tests.conftest import CHAT_MODEL, run_dimora
 
@@ -81,6 +82,47 @@ def test_extracted_values_stand_where_they_are_said_to_stand(server):
         else:
             assert field["value"] is None
         assert 0 <= field["confidence"] <= 1
+
+
+def test_no_placeholder_mark_or_block_of_code_is_lost_in_a_translation(server):
+    text = "# Hi {name}\n\n- You have %d of %s\n\n```sh\nrm -i x\n```\n> See https://a.example/b\n"
+    status, told = post(server, "translate", {"model": CHAT_MODEL, "text": text, "target": "it"})
+    assert status == 200, told
+    found = told["result"]["translation"]
+    assert placeholders_of(found) == placeholders_of(text)
+    lines = found.splitlines()
+    assert [line[:2] for line in lines] == ["# ", "", "- ", "", "``", "rm", "``", "> "]
+    assert lines[5] == "rm -i x"
+
+
+def test_a_translated_file_keeps_its_shape(server):
+    text = '{"a": {"title": "Good morning, {name}!"}, "n": [1, null, "42"]}'
+    status, told = post(server, "translate", {"model": CHAT_MODEL, "text": text, "target": "es"})
+    assert status == 200, told
+    found = json.loads(told["result"]["translation"])
+    assert told["result"]["form"] == "json"
+    assert found["n"] == [1, None, "42"]
+    assert "{name}" in found["a"]["title"]
+
+
+def test_what_no_entry_speaks_of_is_handed_over(server):
+    task = tasks.READY.load("answer")
+    body = {**task.EXAMPLE, "model": CHAT_MODEL, "question": "Do you sell umbrellas?"}
+    status, told = post(server, "answer", body)
+    assert status == 200
+    assert told["result"]["handed_over"] is True
+    assert told["result"]["citations"] == []
+    _, other = post(server, "answer", {**task.EXAMPLE, "model": CHAT_MODEL, "threshold": 0})
+    assert other["result"]["handed_over"] is False
+    (cited,) = other["result"]["citations"]
+    assert cited["passage"] in task.EXAMPLE["faq"]
+
+
+def test_every_difference_of_two_contracts_is_told(server):
+    task = tasks.READY.load("compare")
+    _, told = post(server, "compare", {**task.EXAMPLE, "model": CHAT_MODEL})
+    assert [d["kind"] for d in told["result"]["differences"]] == ["changed", "added", "removed"]
+    assert told["result"]["same"] == 1
 
 
 @pytest.mark.parametrize(

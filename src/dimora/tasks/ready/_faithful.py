@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from typing import Literal
 
@@ -53,6 +54,11 @@ def find_unsupported(text: str, source: str) -> tuple[Unsupported, ...]:
         if not _occurs(name, words):
             found[Unsupported(name, "name")] = None
     return tuple(found)
+
+
+def numbers_of(text: str) -> Counter[str]:
+    """The digits of each number in a text, and how often it stands there."""
+    return Counter(digits_of(number) for number in _NUMBER.findall(text))
 
 
 def digits_of(number: str) -> str:

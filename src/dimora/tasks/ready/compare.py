@@ -1,0 +1,212 @@
+"""Tell what differs between two versions of a contract or another text."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from dimora.core.types import Event, Progress
+from dimora.tasks.base import Right, Rooms
+from dimora.tasks.ready._desk import Desk, quoted, require_text
+from dimora.tasks.ready._faithful import Unsupported, find_unsupported
+from dimora.tasks.ready._labels import weigh_labels
+from dimora.tasks.ready._language import detect_language
+from dimora.tasks.ready.base import Language, ReadyRequest, answered
+
+RIGHT: Right = "use"
+
+Kind = Literal["added", "removed", "changed"]
+Risk = Literal["low", "medium", "high"]
+RISKS: tuple[Risk, ...] = ("low", "medium", "high")
+
+# Two clauses that share so much of their words are one clause that was changed.
+_ALIKE = 0.5
+_EXPLAIN_TOKENS = 110
+_CLAUSE_CHARACTERS = 4000
+
+
+class Compare(ReadyRequest, frozen=True, kw_only=True, tag="compare"):
+    """Clauses are paired and compared without a model, so that no difference is missed or made up;
+    the model then says in a sentence what a difference means, and how risky it is for `party`.
+    """
+
+    text: Annotated[str, Meta(description="The old version.")]
+    other: Annotated[str, Meta(description="The new version.")]
+    party: Annotated[str, Meta(description="Whose risk is judged, such as: the tenant.")] = ""
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """`risk` is the likeliest of the three, with its probability. `meaning` is the model's, and
+    `unsupported` names and numbers in it that neither version has."""
+
+    kind: Kind
+    before: str = ""
+    after: str = ""
+    meaning: str = ""
+    risk: Risk
+    risk_probability: float
+    unsupported: tuple[Unsupported, ...] = ()
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """`verdict` counts the differences; `same` is how many clauses are as they were."""
+
+    verdict: str
+    differences: tuple[Difference, ...]
+    same: int
+
+
+RESULT = Compared
+WORDS: Mapping[Language, Mapping[str, str]] = {
+    "it": {
+        "system": "Confronti due versioni di un contratto. Spieghi in una frase breve, in italiano,"
+        " senza aggiungere nulla.",
+        "changed": "Prima:\n{before}\nDopo:\n{after}\nChe cosa cambia?",
+        "added": "Clausola nuova:\n{after}\nChe cosa comporta?",
+        "removed": "Clausola tolta:\n{before}\nChe cosa comporta toglierla?",
+        "judge": "Giudichi il rischio di una modifica a un contratto. Rispondi in JSON con"
+        ' "basso", "medio" o "alto", tra virgolette.',
+        "risk": "Quanto è rischiosa questa modifica{party}?",
+        "party": " per {party}",
+        "low": "basso",
+        "medium": "medio",
+        "high": "alto",
+        "verdict": "{added} aggiunte, {removed} tolte, {changed} cambiate",
+    },
+    "es": {
+        "system": "Comparas dos versiones de un contrato. Explicas en una frase breve, en español,"
+        " sin añadir nada.",
+        "changed": "Antes:\n{before}\nDespués:\n{after}\n¿Qué cambia?",
+        "added": "Cláusula nueva:\n{after}\n¿Qué supone?",
+        "removed": "Cláusula quitada:\n{before}\n¿Qué supone quitarla?",
+        "judge": "Juzgas el riesgo de un cambio en un contrato. Responde en JSON con"
+        ' "bajo", "medio" o "alto", entre comillas.',
+        "risk": "¿Cuánto riesgo tiene este cambio{party}?",
+        "party": " para {party}",
+        "low": "bajo",
+        "medium": "medio",
+        "high": "alto",
+        "verdict": "{added} añadidas, {removed} quitadas, {changed} cambiadas",
+    },
+    "en": {
+        "system": "You compare two versions of a contract. You explain in one short sentence and"
+        " add nothing.",
+        "changed": "Before:\n{before}\nAfter:\n{after}\nWhat changes?",
+        "added": "New clause:\n{after}\nWhat does it mean?",
+        "removed": "Removed clause:\n{before}\nWhat does its removal mean?",
+        "judge": "You judge the risk of a change to a contract. Answer in JSON with"
+        ' "low", "medium" or "high", in quotes.',
+        "risk": "How risky is this change{party}?",
+        "party": " for {party}",
+        "low": "low",
+        "medium": "medium",
+        "high": "high",
+        "verdict": "{added} added, {removed} removed, {changed} changed",
+    },
+}
+EXAMPLE: Mapping[str, Any] = {
+    "text": "1. The rent is 800 euros a month.\n\n2. Either party may end the contract with three"
+    " months' notice.\n\n3. Pets are allowed.",
+    "other": "1. The rent is 950 euros a month.\n\n2. Either party may end the contract with three"
+    " months' notice.\n\n3. The tenant pays for all repairs.",
+    "party": "the tenant",
+}
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One difference as it stands in the texts."""
+
+    kind: Kind
+    before: str = ""
+    after: str = ""
+
+
+def clauses_of(text: str) -> list[str]:
+    """Paragraphs and numbered lines, their white space made one blank."""
+    blocks = re.split(r"\n[ \t]*\n|\n(?=\s*(?:\d+(?:\.\d+)*[.)]|[-*•]|Art\.?)\s)", text)
+    return [" ".join(block.split()) for block in blocks if block.strip()]
+
+
+def find_changes(before: str, after: str) -> tuple[list[Change], int]:
+    """The differences in the order of the new text, and how many clauses are the same. A clause
+    that only got another number is the same; one that is much like a removed one is changed."""
+    old, new = clauses_of(before), clauses_of(after)
+    matcher = difflib.SequenceMatcher(a=[_bare(c) for c in old], b=[_bare(c) for c in new])
+    changes: list[Change] = []
+    same = 0
+    for tag, a, b, c, d in matcher.get_opcodes():
+        if tag == "equal":
+            same += b - a
+        else:
+            changes += _paired(old[a:b], new[c:d])
+    return changes, same
+
+
+def _bare(clause: str) -> str:
+    return re.sub(r"^(?:\d+(?:\.\d+)*[.)]?|[-*•]|Art\.?\s*\d+\.?)\s+", "", clause).casefold()
+
+
+def _paired(old: list[str], new: list[str]) -> list[Change]:
+    left = list(old)
+    found = []
+    for clause in new:
+        near = max(left, key=lambda each: _likeness(each, clause), default="")
+        if near and _likeness(near, clause) >= _ALIKE:
+            left.remove(near)
+            found.append(Change("changed", near, clause))
+        else:
+            found.append(Change("added", "", clause))
+    return [*found, *(Change("removed", each, "") for each in left)]
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, _bare(one).split(), _bare(other).split()).ratio()
+
+
+async def run(request: Compare, rooms: Rooms) -> AsyncIterator[Event]:
+    """Progress for each difference, one Answered, then Done."""
+    require_text(request.text)
+    require_text(request.other, "other")
+    language = request.language or detect_language(request.other)
+    words = WORDS[language]
+    changes, same = find_changes(request.text, request.other)
+    found: list[Difference] = []
+    async with Desk(request, rooms) as desk:
+        async for place in desk.wait():
+            yield place
+        for at, change in enumerate(changes, 1):
+            yield Progress(status=f"judging difference {at} of {len(changes)}")
+            found.append(await _judge(desk, words, change, request.party.strip()))
+        counts = {k: sum(c.kind == k for c in changes) for k in ("added", "removed", "changed")}
+        result = Compared(
+            verdict=words["verdict"].format(**counts), differences=tuple(found), same=same
+        )
+    yield answered(result, language)
+    yield desk.done()
+
+
+async def _judge(desk: Desk, words: Mapping[str, str], change: Change, party: str) -> Difference:
+    shown = words[change.kind].format(
+        before=quoted(change.before[:_CLAUSE_CHARACTERS]),
+        after=quoted(change.after[:_CLAUSE_CHARACTERS]),
+    )
+    told = await desk.write(words["system"], shown, most_tokens=_EXPLAIN_TOKENS)
+    whose = words["party"].format(party=party) if party else ""
+    asked = f"{shown}\n{words['risk'].format(party=whose)}"
+    shares = await weigh_labels(desk, words["judge"], asked, [words[risk] for risk in RISKS])
+    risk: Risk = max(RISKS, key=lambda each: shares[words[each]])
+    meaning = told.text.strip()
+    return Difference(
+        kind=change.kind,
+        before=change.before,
+        after=change.after,
+        meaning=meaning,
+        risk=risk,
+        risk_probability=round(shares[words[risk]], 4),
+        unsupported=find_unsupported(meaning, f"{change.before} {change.after} {party}"),
+    )
