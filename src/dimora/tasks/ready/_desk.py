@@ -23,6 +23,7 @@ from dimora.tasks.constrained import write_constrained
 from dimora.tasks.conversation import fit_conversation
 from dimora.tasks.generation import GenerationRequest, TextPiece
 from dimora.tasks.options import Options
+from dimora.tasks.ready._mending import mended
 from dimora.tasks.ready.base import ReadyRequest
 from dimora.tasks.writing import Writer, check_features, require, sampling_of, window_of
 
@@ -116,10 +117,12 @@ class Desk:
         *,
         most_tokens: int,
         logprobs: bool = False,
+        mend: bool = False,
     ) -> Answer:
         """JSON that matches the schema, whatever the model does.
 
-        A broken or cut answer is asked for again, with more room and some chance.
+        A broken or cut answer is asked for again, with more room and some chance. With `mend` the
+        items that are whole of a cut one are enough, with a warning.
 
         Raises:
             InternalError: code `schema_violation`; it never matched.
@@ -133,6 +136,9 @@ class Desk:
             if not answer.cut and not violation(answer.text, schema):
                 value = msgspec.json.decode(answer.text)
                 return Answer(answer.text, value, answer.tokens)
+            if mend and answer.cut and (text := mended(answer.text, schema)):
+                self.warnings.append("an answer was too long: its end is missing")
+                return Answer(text, msgspec.json.decode(text), answer.tokens, cut=True)
         raise InternalError(
             "the model did not finish an answer of the right form",
             code="schema_violation",
