@@ -5,6 +5,7 @@ Not a task itself.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -43,6 +44,12 @@ class Answer(msgspec.Struct, frozen=True):
     value: Any = None
     tokens: tuple[Token, ...] = ()
     cut: bool = False
+
+    def ended(self) -> str:
+        """The text up to its last whole sentence or line, where a limit cut it."""
+        text = self.text.strip()
+        ends = [m.end() for m in re.finditer(r"[.!?…](?=\s|$)|\n", text)] if self.cut else []
+        return text[: ends[-1]].strip() if ends else text
 
 
 class Desk:
@@ -104,6 +111,22 @@ class Desk:
         said = await self.count(system) + await self.count(question)
         answer = min(answer_tokens, self.window // 2)
         return max(self.window - said - answer - _AROUND_TOKENS, self.window // 8)
+
+    async def answer_tokens(self, system: str, question: str, wanted: int) -> int:
+        """So many tokens of an answer as are wanted, if the window has them beside the question.
+
+        Raises:
+            BadRequest: code `input_too_long`; work that cannot be done in parts.
+        """
+        said = await self.count(system) + await self.count(question)
+        if said + wanted + _AROUND_TOKENS > self.window:
+            raise BadRequest(
+                f"question and answer need about {said + wanted} tokens, the window has"
+                f" {self.window}",
+                code="input_too_long",
+                hint="give less at a time, or a larger num_ctx",
+            )
+        return wanted
 
     async def write(self, system: str, question: str, *, most_tokens: int) -> Answer:
         """Free text. Raises PromptTooLong."""
@@ -197,6 +220,10 @@ class Desk:
         finally:
             self._used.append(writer.usage())
         return Answer(writer.text, None, tuple(tokens), writer.reason == "length")
+
+    def count_in(self, usage: Usage) -> None:
+        """What another model was used for in the same job."""
+        self._used.append(usage)
 
     def done(self) -> Done:
         """The end of the job, with all that was used; of each warning one."""

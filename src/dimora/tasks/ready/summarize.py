@@ -144,24 +144,14 @@ async def _summarize(
     first = await desk.write(words["system"], question, most_tokens=most_tokens)
     invented = find_unsupported(first.text, source)
     if not invented:
-        return _ended(first.text, cut=first.cut)
+        return first.ended()
     missing = ", ".join(u.value for u in invented)
     question = f"{question} {words['again'].format(missing=missing)}"
     second = await desk.write(words["system"], question, most_tokens=most_tokens)
     better = bool(second.text.strip()) and len(find_unsupported(second.text, source)) < len(
         invented
     )
-    chosen = second if better else first
-    return _ended(chosen.text, cut=chosen.cut)
-
-
-def _ended(text: str, *, cut: bool) -> str:
-    """The text up to its last whole sentence or line, where a limit cut it."""
-    text = text.strip()
-    if not cut:
-        return text
-    ends = [m.end() for m in re.finditer(r"[.!?…](?=\s|$)|\n", text)]
-    return text[: ends[-1]].strip() if ends else text
+    return (second if better else first).ended()
 
 
 def points_of(text: str) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dimora.tasks.ready.summarize import _ended, points_of
+from dimora.tasks.ready._desk import Answer
+from dimora.tasks.ready.summarize import points_of
 
 
 def test_points_lose_their_marks():
@@ -14,6 +15,6 @@ def test_a_text_without_marks_is_one_point_for_each_line():
 
 
 def test_a_cut_text_ends_with_its_last_whole_sentence():
-    assert _ended("One is 3.5 high. Two is", cut=True) == "One is 3.5 high."
-    assert _ended("no end at all", cut=True) == "no end at all"
-    assert _ended(" whole ", cut=False) == "whole"
+    assert Answer("One is 3.5 high. Two is", cut=True).ended() == "One is 3.5 high."
+    assert Answer("no end at all", cut=True).ended() == "no end at all"
+    assert Answer(" whole ").ended() == "whole"
