@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +14,8 @@ import click
 
 from dimora.cli.asking import door_here, pull_if_missing, settings_here
 from dimora.cli.main import file_name, first_line
-from dimora.cli.reading import text_of
+from dimora.cli.reading import bytes_of, text_of
+from dimora.cli.showing import save_result, show_result
 from dimora.cli.words import dim, harmless, print_json
 from dimora.core.errors import BadRequest
 from dimora.core.types import Done, Progress
@@ -74,7 +77,7 @@ def _option_of(field: Field) -> click.Option:
         [dashed, field.name],
         type=kind,
         multiple=field.kind == "texts",
-        help=field.help + (" Repeat it for more." if field.kind == "texts" else ""),
+        help=field.help + _MORE.get(field.kind, "") * (not field.choices),
     )
 
 
@@ -90,6 +93,7 @@ def _common_options(main: Field) -> list[click.Parameter]:
             help="Language of the answer, where not the text's own.",
         ),
         click.Option(["--engine", "_engine"], help="Which engine runs the model."),
+        click.Option(["--save", "_save"], type=_PATH, help="Write the result's text to a file."),
         click.Option(["--json", "_json"], is_flag=True, help="The result as JSON."),
         click.Option(["--example", "_example"], is_flag=True, help="Do it with its example."),
         click.Option(["--schema", "_schema"], is_flag=True, help="The JSON Schema of results."),
@@ -97,6 +101,7 @@ def _common_options(main: Field) -> list[click.Parameter]:
 
 
 _PATH = click.Path(path_type=Path)
+_MORE = {"texts": " Repeat it for more.", "text": " @FILE reads it from a file."}
 
 
 def _do(name: str, task: ModuleType, flags: dict[str, Any]) -> int:
@@ -105,42 +110,99 @@ def _do(name: str, task: ModuleType, flags: dict[str, Any]) -> int:
     if flags["_schema"]:
         print_json(result_schema(task))
         return 0
-    if (flags["_in"] is None) != (flags["_out"] is None):
+    main, *others = fields_of(task)
+    many = main.kind == "texts"
+    if many and flags["_out"] is not None:
+        raise BadRequest("this task has one result for all its texts", hint="give --in alone")
+    if not many and (flags["_in"] is None) != (flags["_out"] is None):
         raise BadRequest("many inputs need both --in and --out")
     settings = settings_here()
-    asked = {f.name: flags[f.name] for f in fields_of(task)[1:] if flags[f.name] not in (None, ())}
-    asked |= {"model": flags["model"] or settings.default_model, "request": name}
+    asked = {
+        "request": name,
+        "model": flags["model"] or settings.default_model,
+        **_options(flags, others),
+    }
+    if flags["_out"] is not None:
+        from dimora.cli.doing import do_many
+
+        return do_many(task, asked, flags["_in"], flags["_out"], settings)
+    if flags["_example"]:
+        asked = {**task.EXAMPLE, **asked}
+    elif found := _texts(flags, main) if many else _text(flags, main):
+        asked |= found
+    else:
+        raise BadRequest(
+            f"there is no {main.name} to work with", hint=f"dimora do {name} TEXT, or --file FILE"
+        )
+    request = make_request(task, asked)
+    with door_here(settings) as door:
+        for model in (request.model, getattr(request, "embedder", "")):
+            if model:
+                pull_if_missing(door, model)
+        return _do_one(door, request, _shown(flags, main))
+
+
+def _shown(flags: dict[str, Any], main: Field) -> Callable[[dict[str, Any]], None]:
+    """What is done with the result."""
+    if flags["_json"]:
+        return print_json
+    if flags["_save"] is not None:
+        return lambda result: save_result(result, flags["_save"], whole=_is_whole(flags, main))
+    if _is_whole(flags, main):
+        raise BadRequest("what comes back is a file", hint="name it with --save FILE")
+    return show_result
+
+
+def _options(flags: dict[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
+    """What the options of the line say, as fields of the request."""
+    asked = {f.name: _read(flags[f.name], f) for f in fields if flags[f.name] not in (None, ())}
     if flags["language"]:
         asked["language"] = flags["language"]
     if flags["_engine"]:
         asked["options"] = {"engine": flags["_engine"]}
-    if flags["_in"] is not None:
-        from dimora.cli.doing import do_many
-
-        return do_many(task, asked, flags["_in"], flags["_out"], settings)
-    main = fields_of(task)[0].name
-    if flags["_example"]:
-        asked = {**task.EXAMPLE, **asked}
-    elif text := _text(flags):
-        asked[main] = text
-    else:
-        raise BadRequest(
-            f"there is no {main} to work with", hint=f"dimora do {name} TEXT, or --file FILE"
-        )
-    request = make_request(task, asked)
-    with door_here(settings) as door:
-        pull_if_missing(door, request.model)
-        return _do_one(door, request, as_json=flags["_json"])
+    return asked
 
 
-def _text(flags: dict[str, Any]) -> str:
+def _read(value: Any, field: Field) -> Any:
+    """What an option says; of `@FILE` what stands in the file."""
+    if field.kind == "text" and not field.choices and value.startswith("@"):
+        return text_of(Path(value[1:]))
+    return value
+
+
+def _text(flags: dict[str, Any], main: Field) -> dict[str, Any]:
     """What stands on the line, in the file and on standard input, in this order."""
+    if _is_whole(flags, main):
+        return {main.name: base64.b64encode(bytes_of(flags["_file"])).decode()}
     found = [" ".join(flags["words"])]
     if flags["_file"] is not None:
         found.append(text_of(flags["_file"]))
     if not (any(found) or sys.stdin.isatty()):
         found.append(sys.stdin.read())
-    return "\n\n".join(part for part in found if part)
+    text = "\n\n".join(part for part in found if part)
+    return {main.name: text} if text else {}
+
+
+def _texts(flags: dict[str, Any], main: Field) -> dict[str, Any]:
+    """Each argument, each file or row, or each line of standard input, with their names."""
+    from dimora.cli.batching import read_rows
+
+    rows = [(str(number), text) for number, text in enumerate(flags["words"], 1)]
+    for source in (flags["_file"], flags["_in"]):
+        if source is not None:
+            for row in read_rows(source, main.name, [main.name]):
+                if row.error:
+                    raise BadRequest(f"{harmless(row.name)}: {row.error}", param="in")
+                rows.append((row.name, row.fields[main.name]))
+    if not (rows or sys.stdin.isatty()):
+        rows = [(str(n), line) for n, line in enumerate(sys.stdin, 1) if line.strip()]
+    names, texts = [name for name, _ in rows], [text for _, text in rows]
+    return {main.name: texts, "names": names} if rows else {}
+
+
+def _is_whole(flags: dict[str, Any], main: Field) -> bool:
+    """Whether the task takes the file as it is, and gives one back."""
+    return flags["_file"] is not None and flags["_file"].suffix.lower() in main.whole
 
 
 def make_request(task: ModuleType, asked: dict[str, Any]) -> ReadyRequest:
@@ -155,7 +217,7 @@ def make_request(task: ModuleType, asked: dict[str, Any]) -> ReadyRequest:
         raise BadRequest(str(why), hint="--help tells the options") from None
 
 
-def _do_one(door: Door, request: ReadyRequest, *, as_json: bool) -> int:
+def _do_one(door: Door, request: ReadyRequest, show: Callable[[dict[str, Any]], None]) -> int:
     from dimora.tasks.ready.base import Answered
 
     with closing(door.ask(request)) as events:
@@ -163,34 +225,8 @@ def _do_one(door: Door, request: ReadyRequest, *, as_json: bool) -> int:
             if isinstance(event, Progress) and sys.stderr.isatty():
                 click.echo(dim(event.status, sys.stderr), err=True)
             elif isinstance(event, Answered):
-                if as_json:
-                    print_json(event.result)
-                else:
-                    click.echo(page(event.result))
+                show(event.result)
             elif isinstance(event, Done):
                 for warning in event.warnings:
                     click.echo(f"Warning: {warning}", err=True)
     return 0
-
-
-def page(result: dict[str, Any]) -> str:
-    """A result as people read it: its first words alone, then what else there is by name."""
-    (_, first), *others = result.items()
-    lines = [_words(first)]
-    rest = [(n, _words(v)) for n, v in others if v not in (None, "", [], {})]
-    if rest:
-        lines += ["", *(f"{n}: {v}" for n, v in rest)]
-    return "\n".join(lines)
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, str):
-        return "\n".join(harmless(line) for line in value.split("\n"))
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "-"}[value]
-    if isinstance(value, list):
-        return "\n".join(f"- {_words(v)}" for v in value)
-    if isinstance(value, dict):
-        told = [f"{n} {_words(v)}" for n, v in value.items() if v not in (None, "", [], -1)]
-        return ", ".join(told)
-    return f"{value}"

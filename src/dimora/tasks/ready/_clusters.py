@@ -29,8 +29,9 @@ def group_vectors(
     count = len(vectors)
     if count < 3 and groups < 2:
         return [list(range(count))] if count else []
-    points = np.asarray(vectors, dtype=np.float32)
-    points = points - points.mean(axis=0)
+    given = np.asarray(vectors, dtype=np.float32)
+    # What all have in common says nothing, and some models give much of it.
+    points = given - given.mean(axis=0)
     points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-9)
     distances = np.clip(1 - points @ points.T, 0, 2)
     merges = _merges(distances.copy())
@@ -41,7 +42,7 @@ def group_vectors(
         labels = max(cuts, key=lambda each: _silhouette(distances, each))
         if _silhouette(distances, labels) < _LEAST_SILHOUETTE:
             labels = [0] * count
-    return _listed(distances, labels)
+    return _listed(1 - given @ given.T, labels)
 
 
 def _merges(distances: Matrix) -> list[tuple[float, int, int]]:
@@ -116,6 +117,6 @@ def _listed(distances: Matrix, labels: Sequence[int]) -> list[list[int]]:
     groups: dict[int, list[int]] = {}
     for at, label in enumerate(labels):
         groups.setdefault(label, []).append(at)
-    for members in groups.values():
-        members.sort(key=lambda at: (float(distances[at, members].sum()), at))
-    return sorted(groups.values(), key=lambda members: (-len(members), min(members)))
+    sums = {at: float(distances[at, group].sum()) for group in groups.values() for at in group}
+    central = [sorted(group, key=lambda at: (sums[at], at)) for group in groups.values()]
+    return sorted(central, key=lambda group: (-len(group), min(group)))

@@ -32,11 +32,13 @@ _DEFINED = re.compile(
 _NOT_NAMES = frozenset("if for while switch catch return else new function match".split())
 # What a model writes where it was too lazy to copy.
 _LEFT_OUT = re.compile(
-    r"^\s*(?:#|//|/\*|--)?\s*(?:\.\.\.|…)?\s*\(?(?:rest of|remaining|other|existing|resto d|il resto|"
-    r"el resto)[^\n]{0,40}(?:code|function|method|class|unchanged|same|codice|código)",
+    r"^\s*(?:#|//|/\*|--)?\s*(?:\.\.\.|…)?\s*\(?(?:rest of|remaining|other|existing|resto d"
+    r"|il resto|el resto)[^\n]{0,40}(?:code|function|method|class|unchanged|same|codice|código)",
     re.IGNORECASE | re.MULTILINE,
 )
-_PYTHON = re.compile(r"^\s*(?:def \w+\(.*\).*:|class \w+.*:|import \w+|from \w[\w.]* import )", re.M)
+_PYTHON = re.compile(
+    r"^\s*(?:def \w+\(.*\).*:|class \w+.*:|import \w+|from \w[\w.]* import )", re.M
+)
 
 
 def fenced(code: str) -> str:
@@ -129,7 +131,7 @@ def find_foreign_names(text: str, code: str) -> tuple[str, ...]:
     ]
     words = {word.casefold() for word in re.findall(r"\w+", code)}
     foreign = []
-    for name in told:
+    for name in (each.removesuffix("()") for each in told):
         parts = re.findall(r"[^\W\d]\w+", name)
         if parts and not any(part.casefold() in words for part in parts):
             foreign.append(name)

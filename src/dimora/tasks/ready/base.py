@@ -41,7 +41,8 @@ def answered(result: msgspec.Struct, language: Language) -> Answered:
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """One field of a request as people are told of it. `choices` are all it may be, if few."""
+    """One field of a request as people are told of it. `choices` are all it may be, if few;
+    `whole` are endings of files that it takes as they are, in base64."""
 
     name: str
     help: str
@@ -49,6 +50,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     required: bool
     default: Any = None
     choices: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
 
 
 def request_of(task: ModuleType) -> type[ReadyRequest]:
@@ -76,9 +78,10 @@ def fields_of(task: ModuleType) -> tuple[Field, ...]:
 
 
 def _field(field: msgspec.inspect.Field) -> Field:
-    kind, extra = field.type, ""
+    kind, extra, whole = field.type, "", ()
     if isinstance(kind, msgspec.inspect.Metadata):
         extra = str((kind.extra_json_schema or {}).get("description", ""))
+        whole = tuple((kind.extra or {}).get("whole", ()))
         kind = kind.type
     return Field(
         name=field.name,
@@ -89,6 +92,7 @@ def _field(field: msgspec.inspect.Field) -> Field:
         choices=tuple(str(v) for v in kind.values)
         if isinstance(kind, msgspec.inspect.LiteralType)
         else (),
+        whole=whole,
     )
 
 

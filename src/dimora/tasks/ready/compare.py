@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -56,8 +57,8 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
     """`verdict` counts the differences; `same` is how many clauses are as they were."""
 
-    verdict: str
     differences: tuple[Difference, ...]
+    verdict: str
     same: int
 
 
@@ -134,17 +135,23 @@ def clauses_of(text: str) -> list[str]:
 
 def find_changes(before: str, after: str) -> tuple[list[Change], int]:
     """The differences in the order of the new text, and how many clauses are the same. A clause
-    that only got another number is the same; one that is much like a removed one is changed."""
+    that only got another number or place is the same; one that is much like a removed one is
+    changed."""
     old, new = clauses_of(before), clauses_of(after)
-    matcher = difflib.SequenceMatcher(a=[_bare(c) for c in old], b=[_bare(c) for c in new])
-    changes: list[Change] = []
-    same = 0
-    for tag, a, b, c, d in matcher.get_opcodes():
-        if tag == "equal":
-            same += b - a
+    left = Counter(map(_bare, old)) & Counter(map(_bare, new))
+    same = left.total()
+    return _paired(_without(old, left.copy()), _without(new, left)), same
+
+
+def _without(clauses: list[str], taken: Counter[str]) -> list[str]:
+    """The clauses less as many of each as are taken; counts those down."""
+    kept = []
+    for clause in clauses:
+        if taken[_bare(clause)] > 0:
+            taken[_bare(clause)] -= 1
         else:
-            changes += _paired(old[a:b], new[c:d])
-    return changes, same
+            kept.append(clause)
+    return kept
 
 
 def _bare(clause: str) -> str:
@@ -191,6 +198,10 @@ async def run(request: Compare, rooms: Rooms) -> AsyncIterator[Event]:
 
 
 async def _judge(desk: Desk, words: Mapping[str, str], change: Change, party: str) -> Difference:
+    if max(len(change.before), len(change.after)) > _CLAUSE_CHARACTERS:
+        desk.warnings.append(
+            f"a clause has more than {_CLAUSE_CHARACTERS} characters: its beginning was judged"
+        )
     shown = words[change.kind].format(
         before=quoted(change.before[:_CLAUSE_CHARACTERS]),
         after=quoted(change.after[:_CLAUSE_CHARACTERS]),

@@ -125,13 +125,18 @@ def faults_of(old: str, new: str, words: Mapping[str, str]) -> list[str]:
     if not new:
         return [words["left_out"]]
     faults = []
-    if parses(new) == "no" and parses(old) != "no":
+    if breaks(old, new):
         faults.append(python_fault(new))
     if is_left_out(new) and not is_left_out(old):
         faults.append(words["left_out"])
     if names := lost_names(old, new):
         faults.append(words["lost"].format(names=", ".join(names)))
     return faults
+
+
+def breaks(old: str, new: str) -> bool:
+    """Whether Python that could be parsed cannot any more."""
+    return parses(old, "python") == "yes" and parses(new, "python") == "no"
 
 
 def lost_names(old: str, new: str) -> tuple[str, ...]:
@@ -141,9 +146,8 @@ def lost_names(old: str, new: str) -> tuple[str, ...]:
 
 def _told(request: RefactorCode, new: str, faults: list[str]) -> Refactored:
     """New code that does not parse or has holes is not told."""
-    broken = not new or is_left_out(new) or (parses(new) == "no" and parses(request.code) != "no")
-    if broken:
-        return Refactored(diff="", parsed=parses(new) if new else "no", problems=tuple(faults))
+    if not new or is_left_out(new) or breaks(request.code, new):
+        return Refactored(diff="", parsed="no", problems=tuple(faults))
     ended = new if request.code.endswith("\n") else new.removesuffix("\n")
     if "\r\n" in request.code:
         ended = ended.replace("\n", "\r\n")

@@ -82,9 +82,7 @@ async def run(request: Sql, rooms: Rooms) -> AsyncIterator[Event]:
     language = request.language or detect_language(request.question)
     words = WORDS[language]
     system = words["system"].format(dialect=request.dialect)
-    question = words["ask"].format(
-        schema=fenced(request.tables), question=request.question.strip()
-    )
+    question = words["ask"].format(schema=fenced(request.tables), question=request.question.strip())
     asked, problem = question, ""
     held: Statement | None = None
     async with Desk(request, rooms) as desk:
