@@ -13,7 +13,7 @@ from pathlib import Path
 from dimora.core.frames import FrameReader, pack
 from dimora.engines.base import EngineSettings, ModelFiles
 from dimora.runtime import messages
-from dimora.tasks.base import Finish, Model, Token
+from dimora.tasks.base import Finish, Model, TextsToEmbed, Token
 from dimora.tasks.options import LoadOptions, Sampling
 
 
@@ -83,9 +83,10 @@ class WorkerClient:
         self.send(messages.Detokenize(id=id_, tokens=tuple(tokens)))
         return self.next_frame(id_).text
 
-    def embed(self, *texts: str):
+    def embed(self, *texts: str, window: int = 512, truncate: bool = True):
+        wanted = TextsToEmbed(texts=texts, window=window, truncate=truncate)
         id_ = self.new_id()
-        self.send(messages.Embed(id=id_, texts=texts))
+        self.send(messages.Embed(id=id_, wanted=wanted))
         return self.next_frame(id_).embedded
 
     def cancel(self, id_: int) -> None:

@@ -21,10 +21,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dimora.core.errors import InvalidModel, StorageFull
+from dimora.engines import _openvino_encoder
 from dimora.engines._children import die_with_parent
 from dimora.engines._openvino_graph import build
 from dimora.engines._openvino_silence import silence
+from dimora.engines._unigram_reading import read_vocabulary
 from dimora.tasks.base import Model
 
 if TYPE_CHECKING:
@@ -32,6 +36,9 @@ if TYPE_CHECKING:
 
 # Counts up when the graph of a file changes, so that old folders are made anew.
 _FORM = 2
+GRAPH = "openvino_model.xml"
+VOCABULARY = "vocabulary"
+_UNPACKED = "unpacked"
 _ORIGIN = "origin"
 _HALF = "half-"
 _REASON = "reason"
@@ -44,16 +51,24 @@ _METADATA_AT = 16
 
 @contextlib.contextmanager
 def ready_folder(
-    weights: str, model: Model, cache_path: str, scratch_path: str, *, anew: bool = False
+    weights: str,
+    model: Model,
+    cache_path: str,
+    scratch_path: str,
+    *,
+    unpacked: bool = False,
+    anew: bool = False,
 ) -> Iterator[Path]:
     """The folder of this model, made if need be, or `anew`; in `scratch_path` for the time of the
-    `with` where the cache cannot be written.
+    `with` where the cache cannot be written. With `unpacked` the weights of an encoder are whole
+    numbers in the graph instead of blocks.
 
     Raises InvalidModel, and StorageFull when there is no room.
     """
     home = Path(cache_path) / "openvino"
     digest = model.weights_digest.replace(":", "-").replace("/", "-")
-    kept = home / f"{digest}-{_FORM}-{version('openvino-genai')}"
+    kind = f"-{_UNPACKED}" if unpacked else ""
+    kept = home / f"{digest}{kind}-{_FORM}-{version('openvino-genai')}"
     if anew:
         shutil.rmtree(kept, ignore_errors=True)
     if (kept / _ORIGIN).is_file():
@@ -66,7 +81,7 @@ def ready_folder(
     except OSError:
         half = Path(tempfile.mkdtemp(prefix=_HALF, dir=scratch_path))
     try:
-        _make(half, weights)
+        _make(half, weights, unpacked=unpacked)
         if half.parent != home:
             yield half
             return
@@ -78,9 +93,10 @@ def ready_folder(
         shutil.rmtree(half, ignore_errors=True)
 
 
-def _make(folder: Path, weights: str) -> None:
+def _make(folder: Path, weights: str, *, unpacked: bool) -> None:
     """In a process of its own, since what is unpacked on the way leaves holes in memory."""
     maker = [sys.executable, "-m", __name__, weights, str(folder)]
+    maker += [_UNPACKED] if unpacked else []
     ended = subprocess.run(
         maker, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent, check=False
     ).returncode
@@ -96,10 +112,10 @@ def _make(folder: Path, weights: str) -> None:
         raise InvalidModel(why, hint="choose the engine llama_cpp", code="engine_cannot_load")
 
 
-def main(weights: str, folder: Path) -> int:
+def main(weights: str, folder: Path, *, unpacked: bool) -> int:
     """Makes the folder's files; 0, or how it ended."""
     try:
-        _write(weights, folder)
+        _write(weights, folder, unpacked=unpacked)
     except InvalidModel as why:
         (folder / _REASON).write_text(why.message)
         return _INVALID
@@ -110,7 +126,7 @@ def main(weights: str, folder: Path) -> int:
     return 0
 
 
-def _write(weights: str, folder: Path) -> None:
+def _write(weights: str, folder: Path, *, unpacked: bool) -> None:
     silence()
     import gguf
     import openvino
@@ -119,13 +135,17 @@ def _write(weights: str, folder: Path) -> None:
         reader = gguf.GGUFReader(weights)
     except (ValueError, IndexError, KeyError, TypeError):
         raise InvalidModel("this GGUF file cannot be read") from None
-    graph = build(reader)
+    is_encoder = _openvino_encoder.can_build(reader)
+    graph = _openvino_encoder.build(reader, unpacked=unpacked) if is_encoder else build(reader)
     try:
-        openvino.save_model(graph, folder / "openvino_model.xml", compress_to_fp16=False)
+        openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
     except RuntimeError:
         # It tells of a full disk in words of its own.
         raise OSError(errno.ENOSPC, "the graph cannot be written") from None
-    _write_tokenizer(folder, reader)
+    if is_encoder:
+        (folder / VOCABULARY).write_bytes(msgspec.msgpack.encode(read_vocabulary(reader)))
+    else:
+        _write_tokenizer(folder, reader)
     (folder / _ORIGIN).write_text(str(Path(weights).resolve()))
     for path in folder.iterdir():
         # On the disk before the folder gets its name: a name stands for whole files.
@@ -176,4 +196,4 @@ def _is_current(folder: Path) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], Path(sys.argv[2])))
+    sys.exit(main(sys.argv[1], Path(sys.argv[2]), unpacked=sys.argv[3:] == [_UNPACKED]))

@@ -107,7 +107,7 @@ def build(reader: gguf.GGUFReader) -> openvino.Model:
         raise InvalidModel("the sizes of the model's tensors do not fit each other") from None
 
 
-def _numbers(*values: int) -> openvino.Node:
+def whole_numbers(*values: int) -> openvino.Node:
     import numpy as np
     from openvino import opset13 as ops
 
@@ -129,14 +129,14 @@ class _Decoder:
         import openvino
         from openvino import opset13 as ops
 
-        words = _input("input_ids", [-1, -1], "i64")
-        mask = _input("attention_mask", [-1, -1], "i64")
-        positions = _input("position_ids", [-1, -1], "i64")
-        beams = _input("beam_idx", [-1], "i32")
+        words = named_input("input_ids", [-1, -1], "i64")
+        mask = named_input("attention_mask", [-1, -1], "i64")
+        positions = named_input("position_ids", [-1, -1], "i64")
+        beams = named_input("beam_idx", [-1], "i32")
         self._beams = beams
-        self._batch = ops.gather(ops.shape_of(words), _numbers(0), _numbers(0))
+        self._batch = ops.gather(ops.shape_of(words), whole_numbers(0), whole_numbers(0))
         # Paged attention sees to the order of tokens by itself and drops this.
-        self._mask = ops.unsqueeze(ops.convert(mask, "f32"), _numbers(1, 2))
+        self._mask = ops.unsqueeze(ops.convert(mask, "f32"), whole_numbers(1, 2))
         self._cosines, self._sines = self._turns(positions)
         reading = self._matrix("token_embd.weight")
         numbers = look_up(reading, words)
@@ -145,7 +145,7 @@ class _Decoder:
         numbers = self._norm(numbers, "output_norm.weight")
         separate = "output.weight" in self._tensors
         writing = self._matrix("output.weight") if separate else reading
-        logits = _Sums(numbers).times(to_graph(writing))
+        logits = Sums(numbers).times(to_graph(writing))
         logits.output(0).set_names({"logits"})
         return openvino.Model(
             [ops.result(logits)], self._sinks, [words, mask, positions, beams], "decoder"
@@ -156,9 +156,9 @@ class _Decoder:
 
         attended = self._attention(block, self._norm(numbers, f"blk.{block}.attn_norm.weight"))
         numbers = ops.add(numbers, attended)
-        read = _Sums(self._norm(numbers, f"blk.{block}.ffn_norm.weight"))
+        read = Sums(self._norm(numbers, f"blk.{block}.ffn_norm.weight"))
         gate, up = self._project(read, [f"blk.{block}.ffn_gate", f"blk.{block}.ffn_up"])
-        fed = _Sums(ops.multiply(ops.swish(gate), up))
+        fed = Sums(ops.multiply(ops.swish(gate), up))
         (down,) = self._project(fed, [f"blk.{block}.ffn_down"])
         return ops.add(numbers, down)
 
@@ -167,7 +167,7 @@ class _Decoder:
 
         facts = self._facts
         names = [f"blk.{block}.attn_{part}" for part in "qkv"]
-        query, key, value = self._project(_Sums(numbers), names)
+        query, key, value = self._project(Sums(numbers), names)
         query = self._turned(self._heads(query, facts.heads, f"{names[0]}_norm.weight"))
         key = self._turned(self._heads(key, facts.kv_heads, f"{names[1]}_norm.weight"))
         value = self._heads(value, facts.kv_heads)
@@ -179,12 +179,12 @@ class _Decoder:
         )
         width = facts.heads * facts.head_width
         flat = ops.reshape(
-            ops.transpose(attended, _numbers(0, 2, 1, 3)), _numbers(0, 0, width), True
+            ops.transpose(attended, whole_numbers(0, 2, 1, 3)), whole_numbers(0, 0, width), True
         )
-        (out,) = self._project(_Sums(flat), [f"blk.{block}.attn_output"])
+        (out,) = self._project(Sums(flat), [f"blk.{block}.attn_output"])
         return out
 
-    def _project(self, read: _Sums, names: Sequence[str]) -> list[openvino.Node]:
+    def _project(self, read: Sums, names: Sequence[str]) -> list[openvino.Node]:
         """The same numbers times several matrices: as one, where these are of one form."""
         import numpy as np
         from openvino import opset13 as ops
@@ -205,7 +205,13 @@ class _Decoder:
         ends = np.cumsum([matrix.rows for matrix in matrices])
         together = times(stack(matrices), biases)
         return [
-            ops.slice(together, _numbers(start), _numbers(end), _numbers(1), _numbers(2))
+            ops.slice(
+                together,
+                whole_numbers(start),
+                whole_numbers(end),
+                whole_numbers(1),
+                whole_numbers(2),
+            )
             for start, end in zip([0, *ends[:-1]], ends, strict=True)
         ]
 
@@ -227,10 +233,10 @@ class _Decoder:
         """(batch, heads, tokens, width of a head)."""
         from openvino import opset13 as ops
 
-        apart = ops.reshape(numbers, _numbers(0, 0, heads, self._facts.head_width), True)
+        apart = ops.reshape(numbers, whole_numbers(0, 0, heads, self._facts.head_width), True)
         if norm in self._tensors:
             apart = self._norm(apart, norm)
-        return ops.transpose(apart, _numbers(0, 2, 1, 3))
+        return ops.transpose(apart, whole_numbers(0, 2, 1, 3))
 
     def _remembered(self, block: int, kind: str, numbers: openvino.Node) -> openvino.Node:
         """What was before and what is new, one for each head that asks."""
@@ -245,7 +251,12 @@ class _Decoder:
         about.data_type = openvino.Type.f32
         about.variable_id = f"past_key_values.{block}.{kind}present.{block}.{kind}"
         variable = util.Variable(about)
-        shape = [self._batch, _numbers(facts.kv_heads), _numbers(0), _numbers(facts.head_width)]
+        shape = [
+            self._batch,
+            whole_numbers(facts.kv_heads),
+            whole_numbers(0),
+            whole_numbers(facts.head_width),
+        ]
         nothing = ops.broadcast(ops.constant(np.float32(0)), ops.concat(shape, 0))
         before = ops.gather(
             ops.read_value(nothing, variable), self._beams, ops.constant(np.int64(0))
@@ -257,17 +268,17 @@ class _Decoder:
         share = facts.heads // facts.kv_heads
         shape = [
             self._batch,
-            _numbers(facts.kv_heads),
-            _numbers(share),
-            _numbers(0),
-            _numbers(facts.head_width),
+            whole_numbers(facts.kv_heads),
+            whole_numbers(share),
+            whole_numbers(0),
+            whole_numbers(facts.head_width),
         ]
         repeated = ops.broadcast(
-            ops.unsqueeze(everything, _numbers(2)),
+            ops.unsqueeze(everything, whole_numbers(2)),
             ops.concat(shape, 0),
             broadcast_spec="BIDIRECTIONAL",
         )
-        return ops.reshape(repeated, _numbers(0, facts.heads, -1, facts.head_width), True)
+        return ops.reshape(repeated, whole_numbers(0, facts.heads, -1, facts.head_width), True)
 
     def _norm(self, numbers: openvino.Node, name: str) -> openvino.Node:
         """Root mean square norm, arxiv.org/abs/1910.07467."""
@@ -275,7 +286,7 @@ class _Decoder:
         from openvino import opset13 as ops
 
         squares = ops.power(numbers, ops.constant(np.float32(2)))
-        mean = ops.reduce_mean(squares, _numbers(-1), True)
+        mean = ops.reduce_mean(squares, whole_numbers(-1), True)
         root = ops.sqrt(ops.add(mean, ops.constant(np.float32(self._facts.norm_epsilon))))
         even = ops.multiply(numbers, ops.divide(ops.constant(np.float32(1)), root))
         weights = read_vector(self._tensors[name])
@@ -293,30 +304,36 @@ class _Decoder:
             speeds = speeds / read_vector(self._tensors["rope_freqs.weight"])
         speeds_of_all = ops.broadcast(
             ops.constant(speeds.reshape(1, -1, 1).astype(np.float32)),
-            ops.concat([self._batch, _numbers(1), _numbers(1)], 0),
+            ops.concat([self._batch, whole_numbers(1), whole_numbers(1)], 0),
             broadcast_spec="BIDIRECTIONAL",
         )
-        places = ops.convert(ops.unsqueeze(positions, _numbers(1)), "f32")
-        angles = ops.transpose(ops.matmul(speeds_of_all, places, False, False), _numbers(0, 2, 1))
+        places = ops.convert(ops.unsqueeze(positions, whole_numbers(1)), "f32")
+        angles = ops.transpose(
+            ops.matmul(speeds_of_all, places, False, False), whole_numbers(0, 2, 1)
+        )
         both = ops.concat([angles, angles], -1)
         return (
-            ops.unsqueeze(ops.cos(both), _numbers(1)),
-            ops.unsqueeze(ops.sin(both), _numbers(1)),
+            ops.unsqueeze(ops.cos(both), whole_numbers(1)),
+            ops.unsqueeze(ops.sin(both), whole_numbers(1)),
         )
 
     def _turned(self, heads: openvino.Node) -> openvino.Node:
         import numpy as np
         from openvino import opset13 as ops
 
-        half, one, last = _numbers(self._facts.head_width // 2), _numbers(1), _numbers(3)
-        first = ops.slice(heads, _numbers(0), half, one, last)
-        second = ops.slice(heads, half, _numbers(_MAX_END), one, last)
+        half, one, last = (
+            whole_numbers(self._facts.head_width // 2),
+            whole_numbers(1),
+            whole_numbers(3),
+        )
+        first = ops.slice(heads, whole_numbers(0), half, one, last)
+        second = ops.slice(heads, half, whole_numbers(_MAX_END), one, last)
         minus = ops.constant(np.array([[[[-1.0]]]], np.float32))
         crossed = ops.concat([ops.multiply(second, minus), first], -1)
         return ops.add(ops.multiply(heads, self._cosines), ops.multiply(crossed, self._sines))
 
 
-class _Sums:
+class Sums:
     """Numbers that are multiplied with matrices, and the sums of their blocks, made once."""
 
     def __init__(self, numbers: openvino.Node) -> None:
@@ -331,12 +348,12 @@ class _Sums:
             return result
         if self._sums is None:
             blocks = int(weights.rests.get_output_shape(0)[1])
-            apart = ops.reshape(self._numbers, _numbers(0, 0, blocks, BLOCK), True)
-            self._sums = ops.reduce_sum(apart, _numbers(-1), False)
+            apart = ops.reshape(self._numbers, whole_numbers(0, 0, blocks, BLOCK), True)
+            self._sums = ops.reduce_sum(apart, whole_numbers(-1), False)
         return ops.add(result, ops.matmul(self._sums, weights.rests, False, True))
 
 
-def _input(name: str, shape: list[int], kind: str) -> openvino.Node:
+def named_input(name: str, shape: list[int], kind: str) -> openvino.Node:
     import openvino
     from openvino import opset13 as ops
 

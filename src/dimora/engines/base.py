@@ -21,7 +21,7 @@ import msgspec
 
 from dimora.prompts.prompt import Prompt
 from dimora.tasks.advice import Footprint
-from dimora.tasks.base import Embedded, Feature, Finish, Model, Token
+from dimora.tasks.base import Embedded, Feature, Finish, Model, TextsToEmbed, Token
 from dimora.tasks.options import LoadOptions, Sampling
 
 # An engine that rounds weights of the file, or leaves out a part of the model, ranks itself lower:
@@ -121,7 +121,9 @@ class Engine(Protocol):
         with no Finish. Raises DimoraError.
         """
 
-    def embed(self, texts: Sequence[str], cancel: Cancellation) -> Embedded: ...
+    def embed(self, wanted: TextsToEmbed, cancel: Cancellation) -> Embedded:
+        """Raises BadRequest for a text that is too long and may not be cut. After `cancel` it
+        returns soon, with whatever it has."""
 
     def tokenize(self, text: str, add_special: bool) -> list[int]:
         """Special tokens in `text` become single tokens."""

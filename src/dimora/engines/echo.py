@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from dimora.core.errors import UnsupportedFeature
+from dimora.engines._fitting import fit_texts
 from dimora.engines.base import Cancellation, EngineSettings, ModelFiles, Offer
 from dimora.prompts.prompt import Prompt
 from dimora.tasks.advice import Footprint
-from dimora.tasks.base import Embedded, Feature, Finish, Model, Token
+from dimora.tasks.base import Embedded, Feature, Finish, Model, TextsToEmbed, Token
 from dimora.tasks.options import LoadOptions, Sampling
 
 _VERSION = "1"
@@ -85,10 +86,12 @@ class Echo:
             output_tokens=written,
         )
 
-    def embed(self, texts: Sequence[str], cancel: Cancellation) -> Embedded:
+    def embed(self, wanted: TextsToEmbed, cancel: Cancellation) -> Embedded:
+        texts, cut = fit_texts(wanted, self)
         return Embedded(
             vectors=tuple(_count_bytes(text) for text in texts),
             tokens=sum(len(text.encode()) for text in texts),
+            cut=cut,
         )
 
     def tokenize(self, text: str, add_special: bool) -> list[int]:

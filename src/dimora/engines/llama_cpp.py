@@ -32,17 +32,27 @@ from dimora.core.errors import (
     WorkerDied,
 )
 from dimora.engines._children import die_with_parent
+from dimora.engines._fitting import fit_texts
 from dimora.engines._grammar import schema_grammar
 from dimora.engines._llama_cpp_memory import PROMPT_CACHE_MIB
 from dimora.engines._llama_cpp_memory import footprint as footprint
 from dimora.engines.base import Cancellation, EngineSettings, ModelFiles, Offer
 from dimora.prompts.prompt import Prompt
-from dimora.tasks.base import Embedded, Feature, Finish, Model, Token, TopToken
+from dimora.tasks.base import (
+    Embedded,
+    Feature,
+    Finish,
+    Model,
+    TextsToEmbed,
+    Token,
+    TopToken,
+)
 from dimora.tasks.options import LoadOptions, Sampling
 
 # A UNIX socket's path has room for 107 bytes and a terminating zero.
 _SOCKET_PATH_LIMIT = 107
 _EMBED_BATCH = 32
+_AS_IT_IS = -1
 _SAMPLERS = ("penalties", "top_k", "typ_p", "top_p", "min_p", "temperature")
 # Marks that some models have as control tokens, which the server would leave out of the text.
 _MARKS: tuple[str, ...] = (
@@ -348,18 +358,20 @@ class LlamaCpp:
             limit = min(limit, self.context_tokens - len(read))
         return limit
 
-    def embed(self, texts: Sequence[str], cancel: Cancellation) -> Embedded:
+    def embed(self, wanted: TextsToEmbed, cancel: Cancellation) -> Embedded:
+        texts, cut = fit_texts(wanted, self)
         vectors: list[tuple[float, ...]] = []
         tokens = 0
         for start in range(0, len(texts), _EMBED_BATCH):
             if cancel.cancelled:
                 break
-            batch = list(texts[start : start + _EMBED_BATCH])
-            answer = self._ask("/v1/embeddings", {"input": batch, "encoding_format": "float"})
+            batch = texts[start : start + _EMBED_BATCH]
+            asked = {"input": batch, "encoding_format": "float", "embd_normalize": _AS_IT_IS}
+            answer = self._ask("/v1/embeddings", asked)
             rows = sorted(answer["data"], key=lambda row: row["index"])
             vectors.extend(tuple(map(float, row["embedding"])) for row in rows)
             tokens += int(answer["usage"]["prompt_tokens"])
-        return Embedded(vectors=tuple(vectors), tokens=tokens)
+        return Embedded(vectors=tuple(vectors), tokens=tokens, cut=cut)
 
     def tokenize(self, text: str, add_special: bool) -> list[int]:
         body = {"content": text, "add_special": add_special, "parse_special": True}

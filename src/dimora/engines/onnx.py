@@ -33,7 +33,7 @@ from dimora.engines._sampling import Sampler, log_probabilities
 from dimora.engines.base import Cancellation, EngineSettings, ModelFiles, Offer
 from dimora.prompts.prompt import Prompt
 from dimora.tasks.advice import Footprint
-from dimora.tasks.base import Embedded, Feature, Finish, Model, Token
+from dimora.tasks.base import Embedded, Feature, Finish, Model, TextsToEmbed, Token
 from dimora.tasks.options import LoadOptions, Sampling
 
 if TYPE_CHECKING:
@@ -310,7 +310,7 @@ class Onnx:
         named = (msgspec.structs.replace(t, text=self.detokenize([t.id])) for t in top)
         yield from reading.read(chosen, logprob, tuple(named))
 
-    def embed(self, texts: Sequence[str], cancel: Cancellation) -> Embedded:
+    def embed(self, wanted: TextsToEmbed, cancel: Cancellation) -> Embedded:
         raise UnsupportedFeature("this engine does not embed")
 
     def tokenize(self, text: str, add_special: bool) -> list[int]:

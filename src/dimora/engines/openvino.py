@@ -25,7 +25,7 @@ from dimora.core.errors import (
     PromptTooLong,
     UnsupportedFeature,
 )
-from dimora.engines import _openvino_graph
+from dimora.engines import _openvino_embedding, _openvino_encoder, _openvino_graph
 from dimora.engines._constraints import Constraint, Vocabulary
 from dimora.engines._folder_links import linked_folder
 from dimora.engines._kv_blocks import Blocks
@@ -39,7 +39,7 @@ from dimora.engines._reading import ENDS, Reading
 from dimora.engines._text_cuts import cut_text
 from dimora.engines.base import Cancellation, EngineSettings, ModelFiles, Offer
 from dimora.prompts.prompt import Prompt
-from dimora.tasks.base import Embedded, Feature, Finish, Model, Token
+from dimora.tasks.base import Embedded, Feature, Finish, Model, TextsToEmbed, Token
 from dimora.tasks.options import LoadOptions, Sampling
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def refuses(model: Model) -> str:
     if model.summary.details.format != "gguf":
         return "it reads GGUF files and OpenVINO IR only"
     if model.can("embedding"):
-        return "it does not load embedding models from GGUF"
+        return _openvino_encoder.refuses(model)
     if why_not := _openvino_graph.refuses(model):
         return why_not
     splits_words_like = model.metadata.get("tokenizer.ggml.pre", "")
@@ -93,8 +93,10 @@ def rank(model: Model, settings: EngineSettings) -> tuple[int, str]:
 
 def load(
     files: ModelFiles, model: Model, options: LoadOptions, settings: EngineSettings
-) -> OpenVino:
+) -> OpenVino | _openvino_embedding.OpenVinoEmbedding:
     """Raises InvalidModel when OpenVINO cannot load the file, UnsupportedFeature never."""
+    if model.can("embedding"):
+        return _openvino_embedding.load(files, model, options, settings)
     silence()
     count = (math.ceil(options.num_ctx / BLOCK_TOKENS) + 1) * options.parallel
 
@@ -260,7 +262,7 @@ class OpenVino:
         if news.ended:
             yield from reading.end(news.ended)
 
-    def embed(self, texts: Sequence[str], cancel: Cancellation) -> Embedded:
+    def embed(self, wanted: TextsToEmbed, cancel: Cancellation) -> Embedded:
         raise UnsupportedFeature("this engine does not embed")
 
     def tokenize(self, text: str, add_special: bool) -> list[int]:

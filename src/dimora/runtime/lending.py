@@ -32,7 +32,7 @@ from dimora.runtime.scheduler import Demand, Effect, Limits, Scheduler
 from dimora.runtime.seats import Plan
 from dimora.runtime.workers import Worker, start_worker
 from dimora.storage.disk import make_private_directory
-from dimora.tasks.base import Embedded, Finish, Model, Running, Token
+from dimora.tasks.base import Embedded, Finish, Model, Running, TextsToEmbed, Token
 from dimora.tasks.options import Sampling
 
 # How often one who waits hears of a new place in the queue; places are counted no more often.
@@ -437,8 +437,8 @@ class LentModel:
         scoped = msgspec.structs.replace(prompt, scope=self._scope)
         return self._worker.generate(scoped, sampling, self._began)
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
-        return await self._worker.embed(texts)
+    async def embed(self, wanted: TextsToEmbed) -> Embedded:
+        return await self._worker.embed(wanted)
 
     async def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
         return await self._worker.tokenize(text, add_special=add_special)

@@ -10,7 +10,7 @@ import msgspec
 
 from dimora.engines.base import EngineSettings, ModelFiles
 from dimora.prompts.prompt import Prompt
-from dimora.tasks.base import Embedded, Finish, Model, Token
+from dimora.tasks.base import Embedded, Finish, Model, TextsToEmbed, Token
 from dimora.tasks.options import LoadOptions, Sampling
 
 
@@ -34,7 +34,7 @@ class Generate(_Frame, frozen=True, kw_only=True, tag="generate"):
 
 class Embed(_Frame, frozen=True, kw_only=True, tag="embed"):
     id: int
-    texts: tuple[str, ...]
+    wanted: TextsToEmbed
 
 
 class Tokenize(_Frame, frozen=True, kw_only=True, tag="tokenize"):

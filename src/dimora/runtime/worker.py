@@ -129,8 +129,8 @@ def _serve(
                     answer(messages.Tokens(id=id_, tokens=(item,)))
                 elif isinstance(item, Finish):
                     answer(messages.Finished(id=id_, finish=item))
-        case messages.Embed(id=id_, texts=texts):
-            answer(messages.EmbedAnswer(id=id_, embedded=engine.embed(texts, cancel)))
+        case messages.Embed(id=id_, wanted=wanted):
+            answer(messages.EmbedAnswer(id=id_, embedded=engine.embed(wanted, cancel)))
         case messages.Tokenize(id=id_, text=text, add_special=add_special):
             tokens = tuple(engine.tokenize(text, add_special))
             answer(messages.TokenizeAnswer(id=id_, tokens=tokens))

@@ -25,7 +25,7 @@ from dimora.core.frames import FrameReader, pack
 from dimora.prompts.prompt import Prompt
 from dimora.runtime import messages
 from dimora.storage.disk import make_private_directory
-from dimora.tasks.base import Embedded, Finish, Token
+from dimora.tasks.base import Embedded, Finish, TextsToEmbed, Token
 from dimora.tasks.options import Sampling
 
 # What a worker may know of our environment. Keys, tokens and proxies are not in it.
@@ -91,8 +91,8 @@ class Worker:
         finally:
             self._pipe.close_request(request, cancel=not finished)
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
-        frame = await self._ask(lambda id_: messages.Embed(id=id_, texts=tuple(texts)))
+    async def embed(self, wanted: TextsToEmbed) -> Embedded:
+        frame = await self._ask(lambda id_: messages.Embed(id=id_, wanted=wanted))
         return _expect(frame, messages.EmbedAnswer).embedded
 
     async def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:

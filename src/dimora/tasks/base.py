@@ -354,11 +354,23 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True):
     output_seconds: float = 0.0
 
 
+class TextsToEmbed(msgspec.Struct, frozen=True, kw_only=True):
+    """A text of more than `window` tokens is cut, or refused without `truncate`."""
+
+    texts: tuple[str, ...]
+    window: int
+    truncate: bool = True
+
+
 class Embedded(msgspec.Struct, frozen=True, kw_only=True):
-    """Vectors as the model gives them (not normalised), in the order of the texts."""
+    """Vectors as the model gives them (not normalised), in the order of the texts.
+
+    `cut` are the positions of the texts that were cut.
+    """
 
     vectors: tuple[tuple[float, ...], ...]
     tokens: int
+    cut: tuple[int, ...] = ()
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -392,7 +404,8 @@ class Loan(Protocol):
     def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Token | Finish, None]:
         """Tokens, then one Finish. Closing the iterator stops the engine."""
 
-    async def embed(self, texts: Sequence[str]) -> Embedded: ...
+    async def embed(self, wanted: TextsToEmbed) -> Embedded:
+        """Raises BadRequest for a text that is too long and may not be cut."""
 
     async def tokenize(self, text: str, *, add_special: bool = True) -> list[int]: ...
 

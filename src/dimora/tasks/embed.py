@@ -8,11 +8,11 @@ import unicodedata
 from collections.abc import AsyncIterator, Sequence
 from typing import Literal
 
-from dimora.core.errors import BadRequest, InternalError
+from dimora.core.errors import InternalError
 from dimora.core.types import Done, Event, Request, Usage
-from dimora.tasks.base import EmbeddingHabits, Loan, Model, Right, Rooms
+from dimora.tasks.base import Embedded, EmbeddingHabits, Model, Right, Rooms, TextsToEmbed
 from dimora.tasks.options import Options
-from dimora.tasks.writing import require, surely_fits, window_of
+from dimora.tasks.writing import require, window_of
 
 RIGHT: Right = "use"
 
@@ -56,19 +56,20 @@ async def run(request: Embed, rooms: Rooms) -> AsyncIterator[Event]:
             yield place
         loan = reservation.loan
         prepared = [_prepare(text, model.embedding, request.role) for text in request.texts]
-        texts, cut = await _fit_all(loan, prepared, window_of(loan, options), request.truncate)
-        embedded = await loan.embed(texts) if texts else None
-        vectors = [_finish(v, request) for v in embedded.vectors] if embedded else []
-        yield Vectors(vectors=tuple(vectors))
+        wanted = TextsToEmbed(
+            texts=tuple(prepared), window=window_of(loan, options), truncate=request.truncate
+        )
+        embedded = await loan.embed(wanted) if prepared else Embedded(vectors=(), tokens=0)
+        yield Vectors(vectors=tuple(_finish(vector, request) for vector in embedded.vectors))
         yield EmbedDone(
             usage=Usage(
-                prompt_tokens=embedded.tokens if embedded else 0,
+                prompt_tokens=embedded.tokens,
                 load_seconds=loan.load_seconds,
                 queue_seconds=loan.queue_seconds,
                 total_seconds=time.monotonic() - started,
             ),
-            warnings=(*request.warnings, *_warnings(model, request, cut)),
-            truncated_texts=tuple(cut),
+            warnings=(*request.warnings, *_warnings(model, request, embedded.cut)),
+            truncated_texts=embedded.cut,
         )
 
 
@@ -88,32 +89,14 @@ def _warnings(model: Model, request: Embed, cut: Sequence[int]) -> list[str]:
     return warnings
 
 
-async def _fit_all(
-    loan: Loan, texts: Sequence[str], window: int, truncate: bool
-) -> tuple[list[str], list[int]]:
-    """The texts, each cut to the window, and the positions of those that were cut."""
-    fitted, cut = [], []
-    for at, text in enumerate(texts):
-        if not surely_fits(text, window):
-            tokens = await loan.tokenize(text, add_special=False)
-            # Two places are for the tokens that begin and end a text.
-            if len(tokens) > window - 2:
-                if not truncate:
-                    raise BadRequest(
-                        "the input length exceeds the context length", code="input_too_long"
-                    )
-                text = await loan.detokenize(tokens[: window - 2])
-                cut.append(at)
-        fitted.append(text)
-    return fitted, cut
-
-
 def _finish(vector: Sequence[float], request: Embed) -> tuple[float, ...]:
     if request.dimensions:
         vector = vector[: request.dimensions]
-    if not all(math.isfinite(x) for x in vector):
+    # Infinite or no number as soon as one of the vector's numbers is.
+    length = math.hypot(*vector)
+    if not math.isfinite(length):
         raise InternalError("embedding contains NaN or Inf values", code="not_finite")
     if not request.normalize:
         return tuple(vector)
-    length = math.sqrt(math.fsum(x * x for x in vector)) or 1.0
-    return tuple(x / length for x in vector)
+    length = length or 1.0
+    return tuple([x / length for x in vector])
