@@ -4,7 +4,8 @@
 
 A `llama-server` is started here with the same file, as many answers at a time, and as much context
 for each. `openai:URL`, `vllm:URL` and `ollama:URL` are servers that run already and know the model
-by `--peer-model`. Both speak /v1/completions (and /v1/chat/completions where JSON by a schema is
+by `--peer-model`. The works `embed` and `embed-few` want the file of a model that makes vectors.
+Both speak /v1/completions (and /v1/chat/completions where JSON by a schema is
 asked for) with streaming; they take turns, and only one computes at a time.
 """
 
@@ -19,146 +20,18 @@ import sys
 import tempfile
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 from measure import WORDS, family_rss_bytes, free_port, machine, running, wait_for
 from pairs import LEAST_PAIRS, Aim, Reading, row
 from plot import line_plot
 from streams import Target
+from works import CONTEXT, WORKS, Figure, passages, together, words_about
 
 NAME = "compared"
-CONTEXT = 4096
-QUESTION = "\nQuestion: who lived in the house, and what did they read? Answer:"
-CODE = Path(__file__).with_name("streams.py")
-SCHEMA = {
-    "type": "object",
-    "properties": {
-        "name": {"type": "string", "maxLength": 40},
-        "city": {"type": "string", "maxLength": 40},
-        "year": {"type": "integer", "minimum": 1900, "maximum": 2100},
-        "married": {"type": "boolean"},
-        "trade": {"enum": ["baker", "teacher", "farmer", "nurse"]},
-    },
-    "required": ["name", "city", "year", "married", "trade"],
-    "additionalProperties": False,
-}
-# How people's answers are usually written; greedy ones of small models go round in circles.
-TEMPERATURE = 0.8
 ENDS = ("<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<|end|>", "</s>")
-FACTS = "Maria Rossi was born in Siena in 1961. She was a nurse and never married. "
-
-
-class Figure(NamedTuple):
-    """A line of the table."""
-
-    title: str
-    unit: str
-    aim: Aim
-
-
-class Work(NamedTuple):
-    """Something people do. `measure` asks one server once, and gives a reading for each figure;
-    `salt` makes a prompt like no other."""
-
-    figures: tuple[Figure, ...]
-    slots: int
-    context: int
-    asked_tokens: int
-    measure: Callable[[Target, str], tuple[Reading, ...]]
-
-
-def words_about(salt: str, tokens: int) -> str:
-    return f"{salt} " + WORDS * (tokens // 16)
-
-
-def first_token(prompt: str, target: Target) -> tuple[Reading]:
-    stream = target.complete(prompt, 1)
-    return (Reading(stream.first_seconds, stream.prompt_tokens, stream.output_tokens),)
-
-
-def fresh(target: Target, salt: str) -> tuple[Reading]:
-    return first_token(words_about(salt, 2000) + QUESTION, target)
-
-
-def again(target: Target, salt: str) -> tuple[Reading]:
-    prefix = words_about(salt, 2000)
-    target.complete(prefix + QUESTION, 1)
-    return first_token(prefix + "\nNow tell me about the garden:", target)
-
-
-def whole(target: Target, salt: str) -> tuple[Reading]:
-    stream = target.complete(words_about(salt, 2000) + QUESTION, 200, TEMPERATURE)
-    return (Reading(stream.total_seconds, stream.prompt_tokens, stream.output_tokens),)
-
-
-def one_stream(target: Target, salt: str) -> tuple[Reading]:
-    prompt = f"{salt} The most important thing about houses is"
-    stream = target.complete(prompt, 256, TEMPERATURE)
-    return (Reading(stream.tokens_per_second, stream.prompt_tokens, stream.output_tokens),)
-
-
-def together(
-    clients: int, prompt_tokens: int = 500, tokens: int = 128
-) -> Callable[[Target, str], tuple[Reading, Reading]]:
-    """Tokens per second in all, and seconds to the slowest first token."""
-
-    def measure(target: Target, salt: str) -> tuple[Reading, Reading]:
-        prompts = [words_about(f"{salt}{n}", prompt_tokens) for n in range(clients)]
-        rate, streams = target.together(prompts, tokens, TEMPERATURE)
-        read = sum(stream.prompt_tokens for stream in streams)
-        least = min(stream.output_tokens for stream in streams)
-        last = max(stream.first_seconds for stream in streams)
-        return Reading(rate, read, least), Reading(last, read, least)
-
-    return measure
-
-
-def extraction(target: Target, salt: str) -> tuple[Reading]:
-    text = f"{salt} {FACTS}" + WORDS * (1000 // 16) + "\nWho is this about?"
-    return (Reading(target.extract(text, SCHEMA).total_seconds),)
-
-
-def repetition(target: Target, salt: str) -> tuple[Reading]:
-    code = CODE.read_text()[:2000]
-    prompt = f"# {salt}\n# A file, and the same file again.\n\n{code}\n\n# The same file again.\n\n"
-    stream = target.complete(prompt, 200)
-    return (Reading(stream.tokens_per_second, stream.prompt_tokens, stream.output_tokens),)
-
-
-def at_most(title: str, unit: str, ratio: float) -> Figure:
-    return Figure(title, unit, Aim(ratio, True))
-
-
-def at_least(title: str, unit: str, ratio: float) -> Figure:
-    return Figure(title, unit, Aim(ratio, False))
-
-
-WORKS = {
-    "ttft": Work((at_most("first token of 2 000 new ones", "s", 0.45),), 1, CONTEXT, 1, fresh),
-    "prefix": Work((at_most("first token, same 2 000 before", "s", 1),), 1, CONTEXT, 1, again),
-    "rag": Work((at_most("2 000 in, 200 out", "s", 0.75),), 1, CONTEXT, 200, whole),
-    "stream": Work((at_least("one stream, 256 out", "tok/s", 1),), 1, CONTEXT, 256, one_stream),
-    "repeat": Work(
-        (at_least("text that repeats its input", "tok/s", 1.3),), 1, CONTEXT, 200, repetition
-    ),
-    "extract": Work((at_most("JSON by schema of 1 000", "s", 0.7),), 1, CONTEXT, 0, extraction),
-    "eight": Work(
-        (at_least("8 clients, 500 in, 128 out", "tok/s", 1.8),), 8, 1024, 128, together(8)
-    ),
-    "thirty-two": Work(
-        (
-            at_least("32 clients, 500 in, 128 out", "tok/s", 2),
-            at_most("32 clients, the slowest first token", "s", 0.6),
-        ),
-        32,
-        1024,
-        128,
-        together(32),
-    ),
-}
 
 
 class Servers:
@@ -203,7 +76,9 @@ class Servers:
             yield Target("dimora", port, NAME, extra={"logit_bias": self._bias}), process.pid
 
     @contextlib.contextmanager
-    def theirs(self, slots: int, context: int) -> Iterator[tuple[Target, int]]:
+    def theirs(
+        self, slots: int, context: int, embeds: bool = False
+    ) -> Iterator[tuple[Target, int]]:
         if self._kind != "llama-server":
             url = urllib.parse.urlsplit(self._where)
             host, port = url.hostname or "127.0.0.1", url.port or 80
@@ -216,6 +91,8 @@ class Servers:
             "-c", str(context * slots), "-np", str(slots),
             "-t", str(psutil.cpu_count(logical=False)),
         ]  # fmt: skip
+        if embeds:
+            argv += ["--embeddings", "-b", str(context * slots), "-ub", str(context * slots)]
         with running(argv, dict(os.environ)) as process:
             wait_for(port, "/health", process)
             extra = {"cache_prompt": True, "logit_bias": self._bias}
@@ -225,17 +102,26 @@ class Servers:
 Sides = tuple[list[Reading], list[Reading]]
 
 
+def warm_up(target: Target, embeds: bool) -> None:
+    """The model is loaded, and has been used once."""
+    if embeds:
+        target.embed(passages(WORDS, "warm", 32))
+    else:
+        target.complete("Once upon a time", 8)
+
+
 def compare(servers: Servers, names: list[str], runs: int) -> list[tuple[str, Figure, Sides]]:
     """Readings of each work, ours and theirs, one after the other, the first changing by turns."""
     found: list[tuple[str, Figure, Sides]] = []
-    for slots, context in sorted({(WORKS[n].slots, WORKS[n].context) for n in names}):
-        with servers.ours(slots, context) as (us, _), servers.theirs(slots, context) as (peer, _):
+    for slots, context, embeds in sorted({WORKS[n].servers for n in names}):
+        with (
+            servers.ours(slots, context) as (us, _),
+            servers.theirs(slots, context, embeds) as (peer, _),
+        ):
             for target in (us, peer):
-                target.complete("Once upon a time", 8)
-            for name in names:
+                warm_up(target, embeds)
+            for name in [n for n in names if WORKS[n].servers == (slots, context, embeds)]:
                 work = WORKS[name]
-                if (work.slots, work.context) != (slots, context):
-                    continue
                 rows: list[tuple[str, Figure, Sides]] = [
                     (name, figure, ([], [])) for figure in work.figures
                 ]
@@ -327,12 +213,13 @@ def bias_against_ends(weights: Path) -> dict[str, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    writing = [name for name, work in WORKS.items() if not work.embeds]
     parser.add_argument("--peer", required=True, help="llama-server:PATH or openai:URL")
     parser.add_argument("--peer-model", default="", help="the model's name at a peer that runs")
     parser.add_argument("--model", type=Path, required=True, help="a GGUF file")
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--engine", default="", help="pins our engine")
-    parser.add_argument("--work", default=",".join([*WORKS, "start", "memory"]))
+    parser.add_argument("--work", default=",".join([*writing, "start", "memory"]))
     parser.add_argument("--runs", type=int, default=LEAST_PAIRS)
     parser.add_argument("--clients", default="", help="1,2,4,... for the plot")
     parser.add_argument("--out", type=Path)

@@ -50,6 +50,23 @@ class Target:
         } | self.extra
         return self._stream("/v1/completions", body)
 
+    def embed(self, texts: list[str]) -> int:
+        """Ask for the vectors of all texts in one request; returns how many tokens were read.
+        Raises RuntimeError when a vector is missing."""
+        body = {"model": self.model, "input": texts, "encoding_format": "base64"}
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=600)
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/v1/embeddings", json.dumps(body), headers)
+        response = connection.getresponse()
+        answer = response.read()
+        connection.close()
+        if response.status != 200:
+            raise RuntimeError(f"{self.name}: {response.status} {answer[:300]!r}")
+        found = json.loads(answer)
+        if len({row["index"] for row in found["data"] if row["embedding"]}) != len(texts):
+            raise RuntimeError(f"{self.name}: {len(found['data'])} of {len(texts)} vectors")
+        return int(found["usage"]["prompt_tokens"])
+
     def extract(self, text: str, schema: dict[str, object]) -> Stream:
         """An object by this schema, from a text; raises RuntimeError for anything else."""
         body = {

@@ -231,7 +231,7 @@ class _Desk:
         while batch := self._next_batch():
             try:
                 vectors = _compute(request, [place.tokens for place in batch])
-            except RuntimeError:
+            except Exception:  # noqa: BLE001 - the border of a thread, others wait for it
                 for place in batch:
                     self.drop(place.asked, InternalError("the engine failed"))
                 continue

@@ -19,7 +19,7 @@ import msgspec
 
 from dimora.core.errors import InternalError
 from dimora.prompts.prompt import Prompt
-from dimora.tasks.base import Embedded, Finish, Token
+from dimora.tasks.base import Embedded, Finish, TextsToEmbed, Token
 from dimora.tasks.options import Options, Sampling, sampling_from
 from dimora.tasks.profile import TYPICAL_READ_TOKENS, Figures
 
@@ -74,7 +74,7 @@ class Tried(Protocol):
         self, prompt: Prompt, sampling: Sampling
     ) -> AsyncGenerator[Token | Finish, None]: ...
 
-    async def embed(self, texts: Sequence[str]) -> Embedded: ...
+    async def embed(self, wanted: TextsToEmbed) -> Embedded: ...
 
     async def tokenize(self, text: str, *, add_special: bool = True) -> list[int]: ...
 
@@ -171,7 +171,7 @@ class Trial:
         for _ in range(2):
             started = time.perf_counter()
             if self._embeds:
-                await self._loan.embed([self._passage()])
+                await self._loan.embed(self._passages(1))
             else:
                 await self._answer(await self._fresh(self._probe_tokens), 2)
             seconds = time.perf_counter() - started
@@ -234,9 +234,9 @@ class Trial:
         count = max(1, min(in_time, _LONGEST_BATCH))
         rates = []
         for _ in self._rounds(self._effort.read_seconds):
-            texts = [self._passage() for _ in range(count)]
+            wanted = self._passages(count)
             started = time.perf_counter()
-            embedded = await self._loan.embed(texts)
+            embedded = await self._loan.embed(wanted)
             rates.append(embedded.tokens / max(time.perf_counter() - started, 1e-6))
             self._read_tokens = embedded.tokens
         self._read_rate = max(rates)
@@ -258,10 +258,12 @@ class Trial:
             tokens += await self._loan.tokenize(self._text(count), add_special=False)
         return tokens[:count]
 
-    def _passage(self) -> str:
-        """A text of about as many tokens, of which a word has one or two."""
-        words = min(_PASSAGE_TOKENS, self._loan.num_ctx // 2) * 3 // 4
-        return " ".join(self._text(words).split()[:words])
+    def _passages(self, count: int) -> TextsToEmbed:
+        """Texts of about as many tokens, of which a word has one or two."""
+        window = self._loan.num_ctx
+        words = min(_PASSAGE_TOKENS, window // 2) * 3 // 4
+        texts = tuple(" ".join(self._text(words).split()[:words]) for _ in range(count))
+        return TextsToEmbed(texts=texts, window=window)
 
     def _text(self, words: int) -> str:
         """At least so many words: the sentences in another order each time, behind a number."""

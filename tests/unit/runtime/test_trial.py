@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 
 import msgspec
 import pytest
@@ -12,7 +12,7 @@ from dimora.engines.base import Cancellation
 from dimora.engines.echo import Echo
 from dimora.prompts.prompt import Prompt
 from dimora.runtime.trial import QUICK, Effort, Trial
-from dimora.tasks.base import Embedded, Finish, Token
+from dimora.tasks.base import Embedded, Finish, TextsToEmbed, Token
 from dimora.tasks.options import Sampling
 from dimora.tasks.profile import Figures, typical_seconds
 
@@ -41,9 +41,9 @@ class Loan:
         for item in itertools.islice(answer, self._silent):
             yield item
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
-        self.embedded += texts
-        return self._engine.embed(texts, Cancellation())
+    async def embed(self, wanted: TextsToEmbed) -> Embedded:
+        self.embedded += wanted.texts
+        return self._engine.embed(wanted, Cancellation())
 
     async def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
         return self._engine.tokenize(text, add_special)
