@@ -417,19 +417,23 @@ def test_the_worker_ends_with_its_server_also_in_mid_answer(name, request, tmp_p
         assert alive == []
 
 
-def test_vectors_of_an_embedder(e5_path, tmp_path):
-    for name in [n for n in variants() if n.startswith("llama_cpp")]:
-        with open_worker(name, e5_path, tmp_path / name[-5:], num_ctx=512) as client:
-            assert "embed" in client.ready.features
-            texts = [f"passage: text number {i}" for i in range(40)]
-            together = client.embed(*texts)
-            alone = client.embed(texts[33])
-            assert len(together.vectors) == 40
-            assert {len(v) for v in together.vectors} == {384}
-            assert together.tokens > 40
-            assert alone.vectors[0] == pytest.approx(together.vectors[33], abs=2e-2)
-            long = client.embed("passage: " + "parola " * 400)
-            assert len(long.vectors) == 1
+@pytest.mark.parametrize("name", [n for n in REAL if n not in FOLDERS])
+def test_vectors_of_an_embedder(name, e5_path, tmp_path):
+    with open_worker(name, e5_path, tmp_path, num_ctx=512) as client:
+        assert "embed" in client.ready.features
+        texts = [f"passage: text number {i}" for i in range(40)]
+        together = client.embed(*texts)
+        alone = client.embed(texts[33])
+        assert len(together.vectors) == 40
+        assert {len(v) for v in together.vectors} == {384}
+        assert together.tokens > 40
+        assert alone.vectors[0] == pytest.approx(together.vectors[33], abs=2e-2)
+        long = client.embed("passage: " + "parola " * 400, "short")
+        assert len(long.vectors) == 2
+        assert long.cut == ()
+        assert client.embed("passage: " + "parola " * 900, "short").cut == (0,)
+        with pytest.raises(WorkerFailed, match="exceeds the context"):
+            client.embed("parola " * 900, truncate=False)
 
 
 @pytest.mark.parametrize("name", list(engines.SHELF.all()))

@@ -30,7 +30,7 @@ def fit_texts(wanted: TextsToEmbed, tokenizer: _Tokenizer) -> tuple[list[str], t
             tokens = tokenizer.tokenize(text, add_special=False)
             if len(tokens) > wanted.window - ENDS:
                 refuse_unless(wanted.truncate)
-                text = tokenizer.detokenize(tokens[: wanted.window - ENDS])
+                text = tokenizer.detokenize(tokens[: max(0, wanted.window - ENDS)])
                 cut.append(at)
         fitted.append(text)
     return fitted, tuple(cut)

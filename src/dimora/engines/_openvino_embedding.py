@@ -139,7 +139,7 @@ class OpenVinoEmbedding:
             return tokens, False
         refuse_unless(wanted.truncate)
         plain = self._tokenizer.encode(text, add_special=False, limit=window)
-        return self._tokenizer.frame(plain[: window - ENDS]), True
+        return self._tokenizer.frame(plain[: max(0, window - ENDS)]), True
 
     def tokenize(self, text: str, add_special: bool) -> list[int]:
         return self._tokenizer.encode(text, add_special=add_special)
@@ -178,10 +178,10 @@ class _Asked:
         self._failure = failure
         self._ended.set()
 
-    def take(self, width: int) -> tuple[Sequence[int], int] | None:
-        """The longest text that fits a width, if it fills enough of it."""
-        at = bisect.bisect_right(self.waiting, width, key=lambda one: len(one[0])) - 1
-        if at < 0 or len(self.waiting[at][0]) < width * _LEAST_SHARE:
+    def take(self, most: int, least: float) -> tuple[Sequence[int], int] | None:
+        """The longest text of at most so many tokens, if it has no fewer than `least`."""
+        at = bisect.bisect_right(self.waiting, most, key=lambda one: len(one[0])) - 1
+        if at < 0 or len(self.waiting[at][0]) < least:
             return None
         return self.waiting.pop(at)
 
@@ -252,11 +252,12 @@ class _Desk:
                 self._changed.wait()
 
     def _fill_batch(self) -> list[_Place]:
-        width = _padded(len(self._asked[0].waiting[-1][0]))
+        longest = len(self._asked[0].waiting[-1][0])
+        width = _padded(longest)
         room = max(1, _BATCH_TOKENS // width)
         batch: list[_Place] = []
         for asked in self._asked:
-            while len(batch) < room and (found := asked.take(width)):
+            while len(batch) < room and (found := asked.take(width, longest * _LEAST_SHARE)):
                 batch.append(_Place(asked, *found))
         # The others have their turn before it comes again.
         self._asked.rotate(-1)
