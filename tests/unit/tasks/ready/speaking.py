@@ -8,7 +8,7 @@ from typing import Any
 
 from dimora.core.types import Event, Queued
 from dimora.prompts.prompt import Prompt
-from dimora.tasks.base import Embedded, Finish, Model, ModelSummary, Token
+from dimora.tasks.base import Embedded, Finish, Model, ModelSummary, TextsToEmbed, Token
 from dimora.tasks.base import ModelDetails as Details
 from dimora.tasks.options import Options, Sampling
 from dimora.tasks.ready.base import Answered
@@ -41,9 +41,10 @@ class Speaker:
         reason = "length" if len(pieces) > most else "stop"
         yield Finish(reason=reason, prompt_tokens=1, output_tokens=min(len(pieces), most))
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
-        made = [[b / 255 - 0.5 for b in hashlib.sha256(t.encode()).digest()] for t in texts]
-        return Embedded(vectors=tuple(tuple(v) for v in made), tokens=len(texts))
+    async def embed(self, wanted: TextsToEmbed) -> Embedded:
+        digests = [hashlib.sha256(text.encode()).digest() for text in wanted.texts]
+        made = tuple(tuple(byte / 255 - 0.5 for byte in digest) for digest in digests)
+        return Embedded(vectors=made, tokens=len(made))
 
     async def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
         return list(range((len(text) + 3) // 4))
