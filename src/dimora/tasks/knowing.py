@@ -1,0 +1,199 @@
+"""What is told of documents and what was found in them: plain values."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from dimora.core.types import Event
+
+
+class Collection(msgspec.Struct, frozen=True, kw_only=True):
+    """A set of documents with one embedding model. Times are seconds since 1970.
+
+    `folders` are read anew by `add` without names; only those named at the terminal are kept.
+    `about` is a few words of its owner. `hidden` ones belong to a model.
+    """
+
+    name: str
+    embedder: str
+    dimensions: int = 0
+    documents: int = 0
+    failed: int = 0
+    chunks: int = 0
+    size_bytes: int = 0
+    created_at: float = 0.0
+    changed_at: float = 0.0
+    folders: tuple[str, ...] = ()
+    about: str = ""
+    hidden: bool = False
+
+
+class KnownDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A document of a collection. `name` is its path below the folder that was added, or its own.
+
+    `error` says why nothing is known of it. `invisible` characters were taken out of it.
+    """
+
+    id: str
+    name: str
+    digest: str
+    media_type: str = ""
+    size_bytes: int = 0
+    modified_at: float = 0.0
+    added_at: float = 0.0
+    pages: int = 0
+    chunks: int = 0
+    tokens: int = 0
+    language: str = ""
+    invisible: int = 0
+    error: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+class Piece(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a document that is found as one. `headings` lead to it, outermost first.
+
+    `page` counts from 1, 0 for none; `place` is the name of a sheet and the like. `number` counts
+    the pieces of a document from 0.
+    """
+
+    number: int
+    text: str
+    tokens: int = 0
+    headings: tuple[str, ...] = ()
+    page: int = 0
+    last_page: int = 0
+    place: str = ""
+
+    @property
+    def words(self) -> str:
+        """What is embedded and searched: the text under its headings."""
+        return "\n".join((*self.headings[-2:], self.text))
+
+
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
+    """What a search is narrowed to; empty fields narrow nothing. Times are of the file."""
+
+    documents: tuple[str, ...] = ()
+    media_types: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    modified_after: float = 0.0
+    modified_before: float = 0.0
+
+
+class Passage(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece that was found. `score` is the fused one: only its order means something.
+    `similarity` is the cosine to the question, `word_share` the share of the question's rare words
+    that stand in it; -1 where it was not found that way."""
+
+    collection: str
+    document: str
+    document_id: str
+    piece: Piece
+    score: float = 0.0
+    similarity: float = -1.0
+    word_share: float = -1.0
+
+    @property
+    def where(self) -> str:
+        """Where it stands, in words: the document, and its page or heading."""
+        piece = self.piece
+        if piece.page:
+            last = f"-{piece.last_page}" if piece.last_page > piece.page else ""
+            return f"{self.document}, p. {piece.page}{last}"
+        place = piece.place or (piece.headings[-1] if piece.headings else "")
+        return f"{self.document}, {place}" if place else self.document
+
+
+class Citation(Event, frozen=True, kw_only=True, tag="citation"):
+    """A passage an answer stands on. `number` is how the answer names it: [1]."""
+
+    number: int
+    passage: Passage
+
+
+class Ingested(Event, frozen=True, kw_only=True, tag="ingested"):
+    """What became of one document: it was `added`, `replaced`, `unchanged`, `removed`, `failed`."""
+
+    document: KnownDocument
+    became: Literal["added", "replaced", "unchanged", "removed", "failed"]
+
+
+class Offered(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that may be taken in: either `path` on this machine, or its bytes."""
+
+    name: str
+    path: str = ""
+    data: bytes = b""
+    size_bytes: int = 0
+    modified_at: float = 0.0
+
+
+Count = Callable[[str], Awaitable[int]]
+"""Tokens of a text, by the embedder's own tokenizer."""
+
+
+class Knowledge(Protocol):
+    """The keeper of documents, as tasks use it: of one workspace, the principal's.
+
+    Raises NotFound for a collection or document that is not there, StorageFull.
+    """
+
+    async def collections(self) -> list[Collection]: ...
+
+    async def collection(self, name: str) -> Collection: ...
+
+    async def make_collection(
+        self, name: str, embedder: str, *, hidden: bool = False
+    ) -> Collection:
+        """The one of this name if it is there. Raises BadRequest for a name that is none, Conflict
+        where it has another embedder."""
+
+    async def drop_collection(self, name: str) -> None:
+        """Leaves no row, vector or word of it."""
+
+    async def documents(self, collection: str) -> list[KnownDocument]:
+        """By name."""
+
+    async def offers(self, paths: Sequence[str]) -> list[Offered]:
+        """The files of paths and folders. Raises Forbidden to all but the terminal."""
+
+    async def is_known(self, collection: str, offered: Offered) -> KnownDocument | None:
+        """The document of this name if it is unchanged."""
+
+    def pieces(
+        self, offered: Offered, count: Count, budget_tokens: int
+    ) -> AsyncGenerator[KnownDocument | Piece, None]:
+        """Read a file in a process of its own and cut it: what is known of it, then its pieces.
+
+        Raises BadRequest for a file that cannot be read.
+        """
+
+    async def put(
+        self,
+        collection: str,
+        document: KnownDocument,
+        pieces: Sequence[Piece],
+        vectors: Sequence[Sequence[float]],
+    ) -> KnownDocument:
+        """Takes the place of the document of the same name, at once and whole."""
+
+    async def remove(self, collection: str, document: str) -> KnownDocument:
+        """By id or name; leaves no row, vector or word of it."""
+
+    async def find(
+        self,
+        collections: Sequence[str],
+        question: str,
+        vector: Sequence[float],
+        *,
+        limit: int,
+        filters: Filters,
+    ) -> list[Passage]:
+        """By meaning and by word, fused by rank, best first, no two alike."""
+
+    async def around(self, passage: Passage, before: int, after: int) -> list[Piece]:
+        """Neighbours of a passage in its document, in order, without itself."""
