@@ -17,10 +17,14 @@ _LONGEST_REACH = 16
 # After guesses that were all wrong, none is made for so many tokens, twice as many each time.
 _FIRST_PAUSE = 4
 _LONGEST_PAUSE = 256
+# What is known of how often guesses are right, before and after every one.
+_FIRST_TRUST = 0.7
+_REMEMBERED = 0.8
 
 
 class Guesses:
-    """What one text has been so far. `learn` tells how good the last guess was."""
+    """What one text has been so far. `learn` tells how good the last guess was, and `trust` how
+    likely the next guessed token is right."""
 
     def __init__(self) -> None:
         self._tokens: list[int] = []
@@ -29,6 +33,7 @@ class Guesses:
         self._reach = _FIRST_REACH
         self._pause = 0
         self._next_pause = _FIRST_PAUSE
+        self.trust = _FIRST_TRUST
 
     def extend(self, tokens: Sequence[int]) -> None:
         """These came."""
@@ -49,6 +54,9 @@ class Guesses:
         """Of so many guessed tokens, the first `right` came."""
         if not guessed:
             return
+        tried = min(right + 1, guessed)
+        kept = _REMEMBERED**tried
+        self.trust = kept * self.trust + (1 - kept) * right / tried
         if right == guessed:
             self._reach = min(2 * self._reach, _LONGEST_REACH)
         else:
@@ -56,5 +64,7 @@ class Guesses:
         if right:
             self._next_pause = _FIRST_PAUSE
         else:
+            # After it, as if nothing were known: where few are right none would be tried any more.
+            self.trust = _FIRST_TRUST
             self._pause = self._next_pause
             self._next_pause = min(2 * self._next_pause, _LONGEST_PAUSE)

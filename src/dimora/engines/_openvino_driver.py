@@ -19,6 +19,7 @@ from dimora.engines._guesses import Guesses
 from dimora.engines._kv_blocks import Blocks
 from dimora.engines._openvino_paged import Row
 from dimora.engines._sampling import Sampler, log_probabilities
+from dimora.engines._step_costs import LEAST_TOKENS, Pace, StepCosts
 from dimora.tasks.base import TopToken
 from dimora.tasks.options import Sampling
 
@@ -29,13 +30,8 @@ if TYPE_CHECKING:
     from dimora.engines._constraints import Constraint
     from dimora.engines._openvino_paged import PagedDecoder
 
-# A step reads at most so many tokens, and fewer where so many would take longer than this: nobody
-# who leaves, or writes beside it, should wait for a step.
-_STEP_TOKENS = 256
-_LEAST_TOKENS = 32
-_STEP_SECONDS = 0.75
-# Up to about so many tokens a step takes hardly longer than for one; guesses stay below.
-_CHEAP_TOKENS = 16
+# With guesses a step that writes has at most so many rows.
+_MOST_ROWS = 16
 
 
 class Chosen(NamedTuple):
@@ -103,6 +99,11 @@ class _Answer:
     def unread(self) -> int:
         return len(self.tokens) - self.read
 
+    @property
+    def trust(self) -> float:
+        """How likely what it guesses is right."""
+        return self._guesses.trust
+
     def guess(self, most: int) -> None:
         room = min(self._context_tokens - len(self.tokens), self.ask.limit - self.written - 1)
         self.guessed = self._guesses.next(min(most, room))
@@ -160,26 +161,6 @@ class _Answer:
             self.ended = "length"
 
 
-class _Pace:
-    """How many tokens are read in a step, learned from how long steps take."""
-
-    def __init__(self) -> None:
-        self._tokens_per_second = 0.0
-
-    @property
-    def tokens(self) -> int:
-        if not self._tokens_per_second:
-            return _STEP_TOKENS // 2
-        most = int(self._tokens_per_second * _STEP_SECONDS) // _LEAST_TOKENS * _LEAST_TOKENS
-        return max(_LEAST_TOKENS, min(most, _STEP_TOKENS))
-
-    def note(self, tokens: int, seconds: float) -> None:
-        if tokens >= _LEAST_TOKENS:
-            speed = tokens / max(seconds, 1e-6)
-            known = self._tokens_per_second
-            self._tokens_per_second = speed if not known else known + (speed - known) / 4
-
-
 class Driver(threading.Thread):
     """The one thread that touches the decoder after it was made."""
 
@@ -190,7 +171,8 @@ class Driver(threading.Thread):
         self._context_tokens = context_tokens
         self._inbox: queue.SimpleQueue[Ask | None] = queue.SimpleQueue()
         self._answers: list[_Answer] = []
-        self._pace = _Pace()
+        self._pace = Pace()
+        self._costs = StepCosts()
         self._failed = False
 
     def add(self, ask: Ask) -> None:
@@ -228,7 +210,10 @@ class Driver(threading.Thread):
         rows = [row for _, some in planned for row in some]
         started = time.perf_counter()
         scores = iter(self._decoder.step(rows))
-        self._pace.note(sum(len(row.tokens) for row in rows), time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self._pace.note(sum(len(row.tokens) for row in rows), seconds)
+        only_writes = all(answer.is_writing for answer, _ in planned)
+        self._costs.note(len(rows) if only_writes else 0, seconds)
         for answer, some in planned:
             wanted = [next(scores) for row in some if row.wanted]
             if wanted:
@@ -251,11 +236,13 @@ class Driver(threading.Thread):
         """Which answers take part in a step, and how many of their unread tokens."""
         writing = [answer for answer in self._answers if answer.is_writing]
         room = self._pace.tokens
+        rows = sum(answer.unread for answer in writing)
         for answer in writing:
-            answer.guess(_CHEAP_TOKENS // len(writing) - answer.unread)
-            room -= answer.unread + len(answer.guessed)
+            most = _MOST_ROWS // len(writing) - answer.unread
+            answer.guess(self._costs.best_guess(answer.trust, rows, len(writing), most))
+            rows += len(answer.guessed)
             yield answer, answer.unread
-        room = max(room, _LEAST_TOKENS)
+        room = max(room - rows, LEAST_TOKENS)
         for answer in self._answers:
             if not answer.is_writing and room > 1:
                 count = min(room, answer.unread)

@@ -25,6 +25,7 @@ from dimora.core.errors import (
     PromptTooLong,
     UnsupportedFeature,
 )
+from dimora.core.processor import multiplies_bytes
 from dimora.engines import _openvino_embedding, _openvino_encoder, _openvino_graph
 from dimora.engines._constraints import Constraint, Vocabulary
 from dimora.engines._folder_links import linked_folder
@@ -86,6 +87,8 @@ def rank(model: Model, settings: EngineSettings) -> tuple[int, str]:
         return 50, "the model is in OpenVINO's own format"
     if model.draft_digest:
         return 20, "OpenVINO does not use the draft of a GGUF model"
+    if not (multiplies_bytes() or model.can("embedding")):
+        return 35, "OpenVINO computes with floats on this processor, which has no VNNI"
     if settings.llama_server_path and settings.llama_server_from == "the settings":
         return 50, "OpenVINO reads prompts and batches answers fastest on x86-64"
     return 70, "OpenVINO reads prompts and batches answers fastest on x86-64"

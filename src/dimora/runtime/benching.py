@@ -17,10 +17,10 @@ import msgspec
 import psutil
 
 from dimora.core.errors import Conflict, DimoraError, UnsupportedFeature
+from dimora.core.processor import processor_name
 from dimora.core.types import Progress, Queued
 from dimora.models.converting.scoring import read_scoring_text
 from dimora.runtime.engine_choice import Choice, Rank, eligible
-from dimora.runtime.processor import processor_name
 from dimora.runtime.seats import Plan
 from dimora.runtime.speeds import Seen
 from dimora.runtime.trial import QUICK, Effort, Trial

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 from dimora import __version__, engines
 from dimora.core.errors import DimoraError
+from dimora.core.processor import processor_name
 from dimora.core.settings import Settings
 from dimora.engines.base import Offer
 from dimora.models.remote.access import access_of
 from dimora.models.remote.way_out import hosts_to_knock_at, knock, way_out
-from dimora.runtime.processor import processor_name
 from dimora.tasks.finding import Finding
 
 if TYPE_CHECKING:

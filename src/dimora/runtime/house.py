@@ -16,6 +16,7 @@ import msgspec
 
 from dimora import engines, tasks
 from dimora.core.errors import BadRequest, DimoraError, Forbidden, NotFound
+from dimora.core.processor import processor_name
 from dimora.core.settings import Settings
 from dimora.core.types import (
     Done,
@@ -40,7 +41,6 @@ from dimora.models.store import ModelStore
 from dimora.runtime.bandwidth import bandwidth
 from dimora.runtime.lending import Lending, LentReservation
 from dimora.runtime.planning import Planner
-from dimora.runtime.processor import processor_name
 from dimora.runtime.profiles import Profiles
 from dimora.runtime.speeds import Speeds, expect, with_figures
 from dimora.storage.disk import disk_errors

@@ -15,9 +15,9 @@ from pathlib import Path
 import msgspec
 
 from dimora.core.json_text import BAD_JSON
+from dimora.core.processor import processor_name
 from dimora.core.shelf import Shelf
 from dimora.engines.base import EngineSettings
-from dimora.runtime.processor import processor_name
 from dimora.storage.disk import make_private_directory, write_whole
 from dimora.storage.locks import held
 from dimora.tasks.base import Model

@@ -8,10 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from dimora.core.processor import processor_features
 from dimora.core.settings import Settings
 from dimora.engines import llama_cpp
 from dimora.engines.base import EngineSettings
-from dimora.models.toolchain.installed import STAMP, Minimum, Stamp, processor_features, read_pin
+from dimora.models.toolchain.installed import STAMP, Minimum, Stamp, read_pin
 from dimora.runtime.llama_servers import LlamaServers, why_too_old
 
 MINIMUM = Minimum(build=10830, version="0.5.0")

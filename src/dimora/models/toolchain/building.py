@@ -15,8 +15,9 @@ from typing import NamedTuple
 import msgspec
 
 from dimora.core.errors import InternalError, NotFound
+from dimora.core.processor import has_amx
 from dimora.models.converting.programs import Program
-from dimora.models.toolchain.installed import LOG, has_amx, read_pin
+from dimora.models.toolchain.installed import LOG, read_pin
 from dimora.storage.disk import write_whole
 
 _CONFIGURE_SECONDS = 600.0

@@ -7,8 +7,6 @@ written last: without it nothing there counts as installed. `toolchain_install` 
 from __future__ import annotations
 
 import contextlib
-import platform
-import re
 import shutil
 import sys
 import tomllib
@@ -19,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from dimora.core.errors import Conflict, NotFound
+from dimora.core.processor import processor_features
 from dimora.storage.disk import disk_errors, make_private_directory
 from dimora.storage.locks import FileLock
 from dimora.tasks.base import ToolchainState
@@ -27,11 +26,6 @@ STAMP = "toolchain.json"
 LOG = "build.log"
 HINT = "`dimora toolchain install` builds it here, once, in some minutes"
 _EXECUTABLE = ".exe" if sys.platform == "win32" else ""
-_CPU_BYTES = 16384
-# Extensions a native build may use; other words of the system come and go with its kernel.
-_INSTRUCTIONS = re.compile(
-    r"amx_|avx|bmi|f16c|fma|fp16|popcnt|sse|vnni|asimd|sve|sme(?!p)|i8mm|bf16|rvv|vsx|vx"
-)
 
 
 class Minimum(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,23 +175,6 @@ def installing(root: Path) -> Iterator[int]:
         yield lock.descriptor
     finally:
         lock.release()
-
-
-def processor_features() -> str:
-    """The machine and what its first processor can do, as words."""
-    words = {platform.machine()}
-    with contextlib.suppress(OSError), Path("/proc/cpuinfo").open("rb") as file:
-        for line in file.read(_CPU_BYTES).decode("ascii", "replace").splitlines():
-            name, _, told = line.partition(":")
-            if name.strip() in ("flags", "Features"):
-                words.update(word for word in told.split() if _INSTRUCTIONS.match(word))
-                break
-    return " ".join(sorted(words))
-
-
-def has_amx() -> bool:
-    """Whether the processor says it has Intel's matrix extensions."""
-    return "amx_tile" in processor_features().split()
 
 
 def _fits(stamp: Stamp) -> bool:

@@ -19,6 +19,7 @@ import msgspec
 import psutil
 
 from dimora.core.errors import InternalError, SourceFailed
+from dimora.core.processor import processor_features
 from dimora.core.types import Progress
 from dimora.models.remote.access import SourceAccess
 from dimora.models.remote.downloading import Download
@@ -31,7 +32,6 @@ from dimora.models.toolchain.installed import (
     Toolchain,
     find_toolchain,
     installing,
-    processor_features,
     read_pin,
 )
 from dimora.models.toolchain.source_archives import unpack

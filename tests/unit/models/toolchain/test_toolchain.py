@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from dimora.core.errors import Conflict, NotFound
+from dimora.core.processor import processor_features
 from dimora.models.remote.access import SourceAccess
 from dimora.models.toolchain import building as toolchain_build
 from dimora.models.toolchain.building import find_tools, ways
@@ -18,7 +19,6 @@ from dimora.models.toolchain.installed import (
     Stamp,
     find_toolchain,
     installing,
-    processor_features,
     read_pin,
     remove_toolchain,
     require_toolchain,
