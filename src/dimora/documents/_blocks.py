@@ -9,6 +9,8 @@ from dimora.documents.base import Block, Budget, Kind
 
 # A longer table is cut, so that every part of it has its heads.
 _ROWS_OF_A_TABLE = 100
+# Rows are filled up to so many columns, not to those of a single odd row.
+_WIDTH = 500
 _SPACES = re.compile(r"\s+")
 
 
@@ -81,8 +83,8 @@ def _tables(rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[str, int, i
 
 
 def _markdown(heads: list[str], rows: list[list[str]]) -> str:
-    width = max(len(cells) for cells in (heads, *rows))
-    lines = [_line(heads, width), "|" + " --- |" * width]
+    width = min(max(len(cells) for cells in (heads, *rows)), _WIDTH)
+    lines = [_line(heads, width), "|" + " --- |" * max(width, len(heads))]
     lines += [_line(cells, width) for cells in rows]
     return "\n".join(lines)
 

@@ -25,7 +25,8 @@ _HIDDEN_STYLE = re.compile(
     r"|mso-hide\s*:\s*all",
     re.IGNORECASE,
 )
-_DEPTH = 400
+# Deeper than this nobody nests on purpose; what is below is taken as one text.
+_DEPTH = 150
 
 
 class Page(NamedTuple):
@@ -80,6 +81,8 @@ class _Reader:
                 self.hidden = True
             elif depth < _DEPTH:
                 self._element(tag, child, depth + 1)
+            else:
+                self._open.append(child.text())
             child = child.next
 
     def _is_hidden(self, node: Any) -> bool:

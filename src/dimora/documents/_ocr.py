@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,16 +20,11 @@ def is_installed() -> bool:
 
 
 class LetterReader:
-    """Reads pictures one after another; the models are loaded with the first."""
-
-    def __init__(self) -> None:
-        self._engine: Any = None
+    """Reads pictures one after another; the models are loaded with the first of a process."""
 
     def lines(self, picture: numpy.ndarray) -> list[str]:
         """Lines of text from top to bottom. `picture` is height x width x 3 (BGR), 8 bits."""
-        if self._engine is None:
-            self._engine = _engine()
-        found = self._engine(picture)
+        found = _engine()(picture)
         if found.boxes is None or found.txts is None:
             return []
         placed = [
@@ -39,6 +35,7 @@ class LetterReader:
         return _in_lines(placed)
 
 
+@cache
 def _engine() -> Any:
     import logging
 

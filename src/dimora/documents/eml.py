@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-from email.message import EmailMessage, Message
-from email.parser import BytesParser
-from email.policy import default
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from dimora.documents import refusals
 from dimora.documents._blocks import Blocks, one_line
@@ -14,6 +11,9 @@ from dimora.documents._decoding import decoded, is_text
 from dimora.documents._letters import add_body, add_head
 from dimora.documents.base import Budget, Document
 from dimora.documents.opening import Attachments
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage, Message
 
 NAME = "mail"
 ENDINGS = (".eml", ".mht", ".mhtml")
@@ -39,6 +39,9 @@ def is_it(head: bytes, name: str) -> bool:
 
 
 def read(data: bytes, name: str, budget: Budget) -> Document:
+    from email.parser import BytesParser
+    from email.policy import default
+
     message = BytesParser(policy=default).parsebytes(data)
     if not message.keys():
         raise refusals.unreadable(NAME)

@@ -15,7 +15,11 @@ from itertools import pairwise
 
 TITLE = "Dimora reads"
 WORDS = (TITLE, "perché", "Bologna", "42")
-SENTENCE = "It knows perché the house is quiet."
+WORD = "perché"
+
+
+def sentence(word: str) -> str:
+    return f"It knows {word} the house is quiet."
 
 
 class PdfPage:
@@ -26,7 +30,9 @@ class PdfPage:
         self.picture = False
 
     def text(self, x: float, y: float, text: str, size: float = 11, bold: bool = False) -> None:
-        shown = "".join(f"\\{ord(c):03o}" if ord(c) > 126 or c in "()\\" else c for c in text)
+        shown = "".join(
+            f"\\{ord(c):03o}" if not 31 < ord(c) < 127 or c in "()\\" else c for c in text
+        )
         font = "F2" if bold else "F1"
         self._commands.append(f"BT /{font} {size} Tf {x} {y} Td ({shown}) Tj ET")
 
@@ -53,16 +59,16 @@ def pdf(
     extra: Sequence[bytes] = (),
     picture: tuple[int, int, bytes] = (8, 8, bytes([255] * 64)),
 ) -> bytes:
-    """`outline` has titles, levels from 0, and pages from 0; `extra` are objects from 7 on."""
+    """`outline` has titles, levels from 0, and pages from 0; `extra` are objects from 8 on."""
     objects: dict[int, bytes] = {}
-    first = 7 + len(extra)
+    first = 8 + len(extra)
     kids = " ".join(f"{first + 2 * i} 0 R" for i in range(len(pages)))
     marks = first + 2 * len(pages)
     outlines = f"/Outlines {marks} 0 R" if outline else ""
     objects[1] = f"<< /Type /Catalog /Pages 2 0 R {outlines} >>".encode()
     objects[2] = f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>".encode()
     font = "<< /Type /Font /Subtype /Type1 /BaseFont /{} /Encoding /WinAnsiEncoding >>"
-    objects[3] = font.format("Helvetica").encode()
+    objects[3] = font.format("Helvetica /ToUnicode 7 0 R").encode()
     objects[4] = font.format("Helvetica-Bold").encode()
     width, height, dots = picture
     packed = zlib.compress(dots)
@@ -75,7 +81,8 @@ def pdf(
         + b"\nendstream"
     )
     objects[6] = b"<< /Title (Dimora reads) >>"
-    for number, one in enumerate(extra, 7):
+    objects[7] = _stream(_UNSEEN)
+    for number, one in enumerate(extra, 8):
         objects[number] = one
     for i, page in enumerate(pages):
         content = page.content()
@@ -84,13 +91,21 @@ def pdf(
             f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents {first + 2 * i + 1}"
             f" 0 R /Resources << /Font << /F1 3 0 R /F2 4 0 R >> {images} >> >>"
         ).encode()
-        objects[first + 2 * i + 1] = (
-            f"<< /Filter /FlateDecode /Length {len(content)} >>\nstream\n".encode()
-            + content
-            + b"\nendstream"
-        )
+        objects[first + 2 * i + 1] = _stream(content, "/Filter /FlateDecode")
     objects |= _outline(outline, marks, first) if outline else {}
     return written_pdf(objects, trailer)
+
+
+# Two codes of the font are characters that nobody sees: U+200B and U+E0041.
+_UNSEEN = (
+    b"/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapName /U def\n"
+    b"1 begincodespacerange <00> <FF> endcodespacerange\n"
+    b"2 beginbfchar <01> <200B> <02> <DB40DC41> endbfchar endcmap end end"
+)
+
+
+def _stream(content: bytes, words: str = "") -> bytes:
+    return f"<< {words} /Length {len(content)} >>\nstream\n".encode() + content + b"\nendstream"
 
 
 def _outline(entries: Sequence[tuple[str, int, int]], root: int, first: int) -> dict[int, bytes]:
@@ -152,21 +167,21 @@ def ruled(page: PdfPage, left: float, top: float, rows: Sequence[Sequence[str]])
             page.text(left + 100 * j + 4, top - 20 * i - 14, cell)
 
 
-def make_pdf() -> bytes:
+def make_pdf(word: str = WORD) -> bytes:
     page = PdfPage()
     page.text(60, 780, TITLE, 20, bold=True)
-    page.text(60, 740, SENTENCE)
+    page.text(60, 740, sentence(word).replace("\u200b", "\x01").replace("\U000e0041", "\x02"))
     ruled(page, 60, 700, [["city", "rooms"], ["Bologna", "42"]])
     return pdf([page])
 
 
-def make_docx() -> bytes:
+def make_docx(word: str = WORD) -> bytes:
     import docx
 
     document = docx.Document()
     document.core_properties.title = TITLE
     document.add_heading(TITLE, level=1)
-    document.add_paragraph(SENTENCE)
+    document.add_paragraph(sentence(word))
     document.add_paragraph("an item", style="List Bullet")
     table = document.add_table(rows=2, cols=2)
     for row, cells in zip(table.rows, [["city", "rooms"], ["Bologna", "42"]], strict=True):
@@ -175,14 +190,14 @@ def make_docx() -> bytes:
     return _saved(document.save)
 
 
-def make_pptx() -> bytes:
+def make_pptx(word: str = WORD) -> bytes:
     from pptx import Presentation
     from pptx.util import Inches
 
     presentation = Presentation()
     slide = presentation.slides.add_slide(presentation.slide_layouts[1])
     slide.shapes.title.text = TITLE
-    slide.placeholders[1].text_frame.text = SENTENCE
+    slide.placeholders[1].text_frame.text = sentence(word)
     slide.placeholders[1].text_frame.add_paragraph().text = "a second point"
     shape = slide.shapes.add_table(2, 2, Inches(1), Inches(4), Inches(4), Inches(1))
     for i, row in enumerate([["city", "rooms"], ["Bologna", "42"]]):
@@ -192,25 +207,26 @@ def make_pptx() -> bytes:
     return _saved(presentation.save)
 
 
-def make_xlsx() -> bytes:
+def make_xlsx(word: str = WORD) -> bytes:
     import xlsxwriter
 
     whole = io.BytesIO()
     book = xlsxwriter.Workbook(whole, {"in_memory": True})
     sheet = book.add_worksheet("Case")
-    sheet.write_row(0, 0, [TITLE, "perché"])
+    sheet.write_row(0, 0, [TITLE, word])
     sheet.write_row(1, 0, ["Bologna", 42])
     sheet.write_row(2, 0, ["half", 0.5])
     book.close()
     return whole.getvalue()
 
 
-def make_odt() -> bytes:
+def make_odt(word: str = WORD) -> bytes:
     office = "urn:oasis:names:tc:opendocument:xmlns"
     content = (
         f'<office:document-content xmlns:office="{office}:office:1.0"'
-        f' xmlns:text="{office}:text:1.0" xmlns:table="{office}:table:1.0"><office:body><office:text>'
-        f'<text:h text:outline-level="1">{TITLE}</text:h><text:p>{SENTENCE}</text:p>'
+        f' xmlns:text="{office}:text:1.0" xmlns:table="{office}:table:1.0">'
+        "<office:body><office:text>"
+        f'<text:h text:outline-level="1">{TITLE}</text:h><text:p>{sentence(word)}</text:p>'
         "<text:list><text:list-item><text:p>an item</text:p></text:list-item></text:list>"
         "<table:table><table:table-row><table:table-cell><text:p>city</text:p></table:table-cell>"
         "<table:table-cell><text:p>rooms</text:p></table:table-cell></table:table-row>"
@@ -221,7 +237,7 @@ def make_odt() -> bytes:
     return packed({"mimetype": b"application/vnd.oasis.opendocument.text", "content.xml": content})
 
 
-def make_epub() -> bytes:
+def make_epub(word: str = WORD) -> bytes:
     container = (
         '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
         '<rootfile full-path="OEBPS/book.opf"/></rootfiles></container>'
@@ -233,7 +249,7 @@ def make_epub() -> bytes:
         '<item id="a" href="ch%201.xhtml" media-type="application/xhtml+xml"/></manifest>'
         '<spine><itemref idref="a"/><itemref idref="b"/></spine></package>'
     )
-    first = f"<html><body><h1>{TITLE}</h1><p>{SENTENCE}</p></body></html>"
+    first = f"<html><body><h1>{TITLE}</h1><p>{sentence(word)}</p></body></html>"
     second = "<html><body><p>In Bologna there are 42.</p></body></html>"
     return packed(
         {
@@ -246,28 +262,34 @@ def make_epub() -> bytes:
     )
 
 
-def make_html() -> bytes:
+def make_html(word: str = WORD) -> bytes:
     return (
         f"<!doctype html><html><head><title>{TITLE}</title><meta charset=utf-8></head><body>"
-        f"<h1>{TITLE}</h1><p>{SENTENCE}</p><ul><li>an item</li></ul>"
+        f"<h1>{TITLE}</h1><p>{sentence(word)}</p><ul><li>an item</li></ul>"
         "<table><tr><th>city<th>rooms<tr><td>Bologna<td>42</table></body></html>"
     ).encode()
 
 
-def make_eml() -> bytes:
+def make_eml(word: str = WORD) -> bytes:
     message = EmailMessage()
     message["From"] = "Ada <ada@example.org>"
     message["To"] = "Bruno <bruno@example.org>"
     message["Subject"] = TITLE
     message["Message-ID"] = "<1@example.org>"
-    message.set_content(SENTENCE)
+    message.set_content(sentence(word))
     table = b"city;rooms\nBologna;42\n"
     message.add_attachment(table, maintype="text", subtype="csv", filename="rooms.csv")
     return message.as_bytes()
 
 
-def make_msg() -> bytes:
-    texts = {0x0037: TITLE, 0x001A: "IPM.Note", 0x0C1A: "Ada", 0x0E04: "Bruno", 0x1000: SENTENCE}
+def make_msg(word: str = WORD) -> bytes:
+    texts = {
+        0x0037: TITLE,
+        0x001A: "IPM.Note",
+        0x0C1A: "Ada",
+        0x0E04: "Bruno",
+        0x1000: sentence(word),
+    }
     attached = {0x3707: "rooms.csv"}
     content = b"city;rooms\nBologna;42\n"
     return compound(
@@ -306,43 +328,44 @@ def _properties(
     return {"__properties_version1.0": bytes(table), **streams}
 
 
-def make_markdown() -> bytes:
+def make_markdown(word: str = WORD) -> bytes:
     return (
-        f"# {TITLE}\n\n{SENTENCE}\n\n- an item\n\n| city | rooms |\n|---|--:|\n| Bologna | 42 |\n"
+        f"# {TITLE}\n\n{sentence(word)}\n\n- an item\n\n"
+        "| city | rooms |\n|---|--:|\n| Bologna | 42 |\n"
     ).encode()
 
 
-def make_text() -> bytes:
-    return f"{TITLE}\n\n{SENTENCE}\n\nBologna 42\n".encode()
+def make_text(word: str = WORD) -> bytes:
+    return f"{TITLE}\n\n{sentence(word)}\n\nBologna 42\n".encode()
 
 
-def make_csv() -> bytes:
-    return f"{TITLE};perché\nBologna;42\n".encode()
+def make_csv(word: str = WORD) -> bytes:
+    return f"{TITLE};{word}\nBologna;42\n".encode()
 
 
-def make_json() -> bytes:
-    return json.dumps([{TITLE: "perché"}, {TITLE: "Bologna", "n": 42}]).encode()
+def make_json(word: str = WORD) -> bytes:
+    return json.dumps([{TITLE: word}, {TITLE: "Bologna", "n": 42}]).encode()
 
 
-def make_code() -> bytes:
+def make_code(word: str = WORD) -> bytes:
     return (
-        f'"""{TITLE}: perché."""\n\nimport os\n\n\ndef city():\n    return "Bologna"\n\n\n'
+        f'"""{TITLE}: {word}."""\n\nimport os\n\n\ndef city():\n    return "Bologna"\n\n\n'
         "class Rooms:\n    number = 42\n"
     ).encode()
 
 
-def make_image(text: str = f"{TITLE} perche Bologna 42") -> bytes:
+def make_image(word: str = "perche") -> bytes:
     from PIL import Image, ImageDraw, ImageFont
 
     picture = Image.new("RGB", (1100, 120), "white")
     font = ImageFont.load_default(48)
-    ImageDraw.Draw(picture).text((20, 30), text, "black", font=font)
+    ImageDraw.Draw(picture).text((20, 30), f"{TITLE} {word} Bologna 42", "black", font=font)
     whole = io.BytesIO()
     picture.save(whole, "PNG")
     return whole.getvalue()
 
 
-SAMPLES: dict[str, tuple[str, Callable[[], bytes]]] = {
+SAMPLES: dict[str, tuple[str, Callable[..., bytes]]] = {
     "code": ("a.py", make_code),
     "csv": ("a.csv", make_csv),
     "docx": ("a.docx", make_docx),
