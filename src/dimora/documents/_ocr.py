@@ -49,6 +49,9 @@ def _engine() -> Any:
             "EngineConfig.onnxruntime.intra_op_num_threads": 2,
             "EngineConfig.onnxruntime.inter_op_num_threads": 1,
             "EngineConfig.onnxruntime.enable_cpu_mem_arena": False,
+            # Lines are looked for at this size; small pictures are not made larger for it.
+            "Det.limit_type": "max",
+            "Det.limit_side_len": 1600,
         }
     )
 
