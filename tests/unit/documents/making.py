@@ -344,7 +344,7 @@ def make_csv(word: str = WORD) -> bytes:
 
 
 def make_json(word: str = WORD) -> bytes:
-    return json.dumps([{TITLE: word}, {TITLE: "Bologna", "n": 42}]).encode()
+    return json.dumps([{TITLE: word}, {TITLE: "Bologna", "n": 42}], ensure_ascii=False).encode()
 
 
 def make_code(word: str = WORD) -> bytes:
