@@ -112,6 +112,33 @@ def test_heads_and_feet_of_pages_are_left_out_and_pages_counted():
     assert "Contract of lease" not in read.text and "of 5" not in read.text
 
 
+def test_lines_of_a_table_of_contents_are_no_headings():
+    page = PdfPage()
+    page.text(60, 780, "Contents", size=18)
+    page.text(60, 750, "1 Terms 3", bold=True)
+    page.text(60, 735, "2 Notice . . . . . . . . 4", bold=True)
+    lines(page, 700, [WORDS] * 5)
+    heads = [b.text for b in opened("a.pdf", pdf([page])).blocks if b.kind == "heading"]
+    assert heads == ["Contents"]
+
+
+def test_what_stands_in_the_fields_of_a_form_is_read():
+    page = PdfPage()
+    page.text(60, 700, "Name of the tenant:")
+    shown_words = b"BT /F1 11 Tf 2 4 Td (Ada Bianchi) Tj ET"
+    look = (
+        b"<< /Type /XObject /Subtype /Form /BBox [0 0 200 20] /Resources << /Font << /F1 3 0 R >>"
+        b" >> /Length %d >>\nstream\n%s\nendstream" % (len(shown_words), shown_words)
+    )
+    field = (
+        b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (name) /V (Ada Bianchi) /F 4"
+        b" /Rect [60 660 260 680] /AP << /N 8 0 R >> >>"
+    )
+    data = pdf([page], extra=[look, field])
+    data = data.replace(b"/Type /Page /Parent", b"/Type /Page /Annots [9 0 R] /Parent")
+    assert "Ada Bianchi" in opened("a.pdf", data).text
+
+
 def scanned() -> bytes:
     import io
 
