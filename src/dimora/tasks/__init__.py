@@ -14,16 +14,21 @@ _SHARED = frozenset(
     {
         "advice",
         "card",
+        "citing",
         "constrained",
         "conversation",
+        "embedding",
         "finding",
         "generation",
+        "ingesting",
         "keeping",
+        "knowing",
         "modelfile",
         "options",
         "profile",
         "ready",
         "recipe",
+        "retrieving",
         "writing",
     }
 )

@@ -437,6 +437,8 @@ class Rooms(Protocol):
     principal: Principal
     models: Models
     knowledge: Knowledge
+    default_embedder: str
+    """The name of the embedding model for collections that name none."""
     content: AsyncIterator[bytes] | None
     """What came with the request beside its words, such as an upload; read it at most once."""
 

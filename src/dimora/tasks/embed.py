@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
-import unicodedata
 from collections.abc import AsyncIterator, Sequence
-from typing import Literal
 
-from dimora.core.errors import InternalError
 from dimora.core.types import Done, Event, Request, Usage
-from dimora.tasks.base import Embedded, EmbeddingHabits, Model, Right, Rooms, TextsToEmbed
+from dimora.tasks.base import Embedded, Model, Right, Rooms, TextsToEmbed
+from dimora.tasks.embedding import Role, finished, prepared
 from dimora.tasks.options import Options
 from dimora.tasks.writing import require, window_of
 
@@ -26,7 +23,7 @@ class Embed(Request, frozen=True, kw_only=True, tag="embed"):
     truncate: bool = True
     dimensions: int = 0
     normalize: bool = True
-    role: Literal["", "query", "passage"] = ""
+    role: Role = ""
     keep_alive: float | None = None
     options: Options = Options()
 
@@ -55,12 +52,17 @@ async def run(request: Embed, rooms: Rooms) -> AsyncIterator[Event]:
         async for place in reservation.wait():
             yield place
         loan = reservation.loan
-        prepared = [_prepare(text, model.embedding, request.role) for text in request.texts]
+        texts = tuple(prepared(text, model.embedding, request.role) for text in request.texts)
         wanted = TextsToEmbed(
-            texts=tuple(prepared), window=window_of(loan, options), truncate=request.truncate
+            texts=texts, window=window_of(loan, options), truncate=request.truncate
         )
-        embedded = await loan.embed(wanted) if prepared else Embedded(vectors=(), tokens=0)
-        yield Vectors(vectors=tuple(_finish(vector, request) for vector in embedded.vectors))
+        embedded = await loan.embed(wanted) if texts else Embedded(vectors=(), tokens=0)
+        yield Vectors(
+            vectors=tuple(
+                finished(each, dimensions=request.dimensions, normalize=request.normalize)
+                for each in embedded.vectors
+            )
+        )
         yield EmbedDone(
             usage=Usage(
                 prompt_tokens=embedded.tokens,
@@ -73,13 +75,6 @@ async def run(request: Embed, rooms: Rooms) -> AsyncIterator[Event]:
         )
 
 
-def _prepare(text: str, habits: EmbeddingHabits, role: str) -> str:
-    prefix = {"query": habits.query_prefix, "passage": habits.passage_prefix}.get(role, "")
-    if habits.unicode_form == "NFKC":
-        text = unicodedata.normalize("NFKC", text)
-    return prefix + text
-
-
 def _warnings(model: Model, request: Embed, cut: Sequence[int]) -> list[str]:
     warnings = []
     if request.role and not (model.embedding.query_prefix or model.embedding.passage_prefix):
@@ -87,16 +82,3 @@ def _warnings(model: Model, request: Embed, cut: Sequence[int]) -> list[str]:
     if cut:
         warnings.append(f"{len(cut)} of the texts were cut to fit the context window")
     return warnings
-
-
-def _finish(vector: Sequence[float], request: Embed) -> tuple[float, ...]:
-    if request.dimensions:
-        vector = vector[: request.dimensions]
-    # Infinite or no number as soon as one of the vector's numbers is.
-    length = math.hypot(*vector)
-    if not math.isfinite(length):
-        raise InternalError("embedding contains NaN or Inf values", code="not_finite")
-    if not request.normalize:
-        return tuple(vector)
-    length = length or 1.0
-    return tuple([x / length for x in vector])

@@ -17,6 +17,7 @@ import msgspec
 from dimora.core.errors import BadRequest, InternalError, PromptTooLong
 from dimora.core.types import Done, Message, Queued, Text, Usage
 from dimora.prompts.prompt import Prompt
+from dimora.prompts.quoting import quoted
 from dimora.prompts.reading import AnswerReader
 from dimora.prompts.schema import violation
 from dimora.tasks.base import Loan, Rooms, Token
@@ -249,11 +250,6 @@ def require_text(text: str, name: str = "text") -> None:
     """Raises BadRequest where there is nothing to work with."""
     if not text.strip():
         raise BadRequest(f"{name} is empty", param=name)
-
-
-def quoted(text: str) -> str:
-    """A text as data for the model: between marks that the text itself cannot close."""
-    return f"<text>\n{text.strip().replace('</text>', '< /text>')}\n</text>"
 
 
 __all__ = ["Answer", "Desk", "PromptTooLong", "quoted", "require_text"]

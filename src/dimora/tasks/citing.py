@@ -1,0 +1,53 @@
+"""What an answer says of its sources: [1] names a passage, and no number that there is not.
+
+Not a task itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from dimora.tasks.knowing import Citation, Passage
+
+_NAMED = re.compile(r"\s?\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
+_OPEN = re.compile(r"\s?(?:\[[\d,; ]{0,24})?$")
+
+
+class CitedText:
+    """Takes the text of an answer piece by piece and gives it on without numbers of passages that
+    do not exist. A piece that may be the beginning of a number is held back."""
+
+    def __init__(self, passages: Sequence[Passage]) -> None:
+        self._passages = passages
+        self._held = ""
+        self.named: set[int] = set()
+
+    def feed(self, text: str) -> str:
+        whole = self._held + text
+        held = _OPEN.search(whole)
+        at = held.start() if held else len(whole)
+        self._held = whole[at:]
+        return self._mended(whole[:at])
+
+    def finish(self) -> str:
+        held, self._held = self._held, ""
+        return self._mended(held)
+
+    def citations(self) -> list[Citation]:
+        """Those that were named; all where none was."""
+        return [
+            Citation(number=number, passage=passage)
+            for number, passage in enumerate(self._passages, 1)
+            if not self.named or number in self.named
+        ]
+
+    def _mended(self, text: str) -> str:
+        return _NAMED.sub(self._kept, text)
+
+    def _kept(self, found: re.Match[str]) -> str:
+        numbers = [int(each) for each in re.findall(r"\d+", found[1])]
+        there = [each for each in numbers if 1 <= each <= len(self._passages)]
+        self.named.update(there)
+        blank = found[0][: len(found[0]) - len(found[0].lstrip())]
+        return blank + "".join(f"[{each}]" for each in there) if there else ""

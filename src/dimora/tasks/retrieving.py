@@ -1,0 +1,157 @@
+"""From a question to the passages that may answer it, within a budget, or to nothing.
+
+Whether anything was found is decided here, before a model writes a word. Not a task itself.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from dimora.core.errors import BadRequest, NotFound
+from dimora.core.languages import Language, detect_language
+from dimora.prompts.quoting import quoted
+from dimora.tasks.base import Rooms
+from dimora.tasks.embedding import Embedder
+from dimora.tasks.knowing import Collection, Filters, Passage
+
+DEFAULT_COLLECTION = "documents"
+# Looked at to tell what stands out; only the best are shown.
+_LOOKED_AT = 40
+SHOWN_AT_MOST = 8
+# For the marks and names around a passage.
+_AROUND_TOKENS = 24
+
+# Whether something was found, measured by bench/retrieval.py on one half of its questions. The
+# embedder puts unrelated texts at cosines of 0.7 to 0.8, so that the best one alone tells little:
+# how far it stands out of the others, and whether the question's rare words are there, tell more.
+SURE_SIMILARITY = 0.875
+LEAST_SIMILARITY = 0.80
+LEAST_LEAD = 0.025
+LEAST_WORD_SHARE = 0.5
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What is searched: `collections` empty means the default one."""
+
+    question: str
+    collections: tuple[str, ...] = ()
+    filters: Filters = Filters()
+    limit: int = SHOWN_AT_MOST
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What a search brought, in numbers: the best cosine, how far it is above the middle of those
+    looked at, and the largest share of the question's words in one passage."""
+
+    similarity: float
+    lead: float
+    word_share: float
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether it is worth an answer."""
+        if self.similarity >= SURE_SIMILARITY:
+            return True
+        if self.similarity < LEAST_SIMILARITY:
+            return self.word_share >= 1.0
+        return self.lead >= LEAST_LEAD or self.word_share >= LEAST_WORD_SHARE
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """The passages that were found, best first; none where the evidence is not enough.
+    `nearest` are those that were found in any case."""
+
+    passages: tuple[Passage, ...]
+    nearest: tuple[Passage, ...]
+    evidence: Evidence
+    language: Language
+
+
+def evidence_of(passages: Sequence[Passage]) -> Evidence:
+    near = [each.similarity for each in passages if each.similarity >= 0]
+    best = max(near, default=0.0)
+    return Evidence(
+        similarity=best,
+        lead=best - statistics.median(near) if near else 0.0,
+        word_share=max((each.word_share for each in passages), default=0.0),
+    )
+
+
+async def searched(rooms: Rooms, wish: Wish) -> list[Collection]:
+    """The collections of a wish, which all have one embedder. Raises NotFound, BadRequest."""
+    names = wish.collections or (DEFAULT_COLLECTION,)
+    found = [await rooms.knowledge.collection(name) for name in dict.fromkeys(names)]
+    if len({each.embedder for each in found}) > 1:
+        raise BadRequest(
+            "these collections were made with different embedding models",
+            hint="search them one after the other",
+            param="collections",
+        )
+    return found
+
+
+async def retrieve(
+    rooms: Rooms, wish: Wish, collections: Sequence[Collection], embedder: Embedder
+) -> Found:
+    """Raises NotFound."""
+    (vector,) = await embedder.vectors([wish.question], "query")
+    passages = await rooms.knowledge.find(
+        [each.name for each in collections],
+        wish.question,
+        vector,
+        limit=max(_LOOKED_AT, wish.limit),
+        filters=wish.filters,
+    )
+    evidence = evidence_of(passages)
+    shown = tuple(passages[: wish.limit])
+    return Found(
+        passages=shown if evidence.is_enough else (),
+        nearest=shown,
+        evidence=evidence,
+        language=detect_language(wish.question),
+    )
+
+
+async def fitting(
+    passages: Sequence[Passage], budget_tokens: int, count: Callable[[str], Awaitable[int]]
+) -> list[Passage]:
+    """The best passages that fit together, whole, in their order; the best one in any case, cut."""
+    kept: list[Passage] = []
+    left = budget_tokens
+    for passage in passages:
+        size = await count(passage.piece.words) + _AROUND_TOKENS
+        if size <= left:
+            kept.append(passage)
+            left -= size
+    if kept or not passages:
+        return kept
+    best = passages[0]
+    text = best.piece.text
+    while text and await count(text) + _AROUND_TOKENS > budget_tokens:
+        text = text[: len(text) * 3 // 4]
+    piece = msgspec.structs.replace(best.piece, text=text)
+    return [msgspec.structs.replace(best, piece=piece)] if text else []
+
+
+def as_quotations(passages: Sequence[Passage], *templates: str) -> str:
+    """The passages as data for a model, numbered from 1."""
+    return "\n\n".join(
+        f"[{number}] {_plain(passage.where)}\n"
+        + quoted(passage.piece.words, f"passage {number}", *templates)
+        for number, passage in enumerate(passages, 1)
+    )
+
+
+def _plain(where: str) -> str:
+    """Names of files may hold anything, and stand outside the marks."""
+    return "".join(c for c in where if c.isprintable() and c not in "<>[]|`")[:120]
+
+
+async def collection_or_none(rooms: Rooms, name: str) -> Collection | None:
+    try:
+        return await rooms.knowledge.collection(name)
+    except NotFound:
+        return None
