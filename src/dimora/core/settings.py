@@ -207,6 +207,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     default_model: Annotated[
         str, Knob(read_text, "the chat model `make run` and an empty `run` use", ("DIMORA_MODEL",))
     ] = "smollm2:135m"
+    embedder: Annotated[
+        str, Knob(read_text, "the embedding model for documents", ("DIMORA_EMBEDDER",))
+    ] = "multilingual-e5-small"
     origins: Annotated[
         tuple[str, ...],
         Knob(read_words, "more web origins that may call us", ("DIMORA_ORIGINS", "OLLAMA_ORIGINS")),

@@ -14,6 +14,7 @@ import msgspec
 from dimora.core.errors import DimoraError, NotFound
 from dimora.core.types import Done, Event, Usage
 from dimora.tasks.embed import EmbedDone
+from dimora.tasks.knowing import Citation
 
 # A model's name in a message is cut here; no valid name is longer.
 _NAME_CHARACTERS = 600
@@ -62,6 +63,23 @@ def cut_fields(done: Done) -> dict[str, Any]:
     if isinstance(done, EmbedDone) and done.truncated_texts:
         fields |= {"truncated": True, "truncated_inputs": list(done.truncated_texts)}
     return fields
+
+
+def citation_fields(citations: Sequence[Citation]) -> dict[str, Any]:
+    """The passages an answer stands on; nothing when there are none."""
+    told = [
+        {
+            "number": each.number,
+            "document": each.passage.document,
+            "document_id": each.passage.document_id,
+            "where": each.passage.where,
+            "page": each.passage.piece.page or None,
+            "headings": list(each.passage.piece.headings),
+            "text": each.passage.piece.text,
+        }
+        for each in citations
+    ]
+    return {"citations": told} if told else {}
 
 
 def warning_fields(done: Done) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from dimora.core.errors import BadRequest, DimoraError, InternalError
 from dimora.core.frames import pack
 from dimora.core.types import Done, Event, Progress, Queued, Request
 from dimora.dialects.base import Asked, Incoming, Route
-from dimora.tasks import generation
+from dimora.tasks import generation, knowing
 from dimora.tasks.ready import base as ready
 
 PATH = "/dimora/v1/ask"
@@ -97,7 +97,7 @@ def request_union() -> Any:
 @cache
 def event_union() -> Any:
     """The union of all Events an answer may consist of, Failure among them."""
-    modules = (generation, ready, *_tasks())
+    modules = (generation, knowing, ready, *_tasks())
     found = [e for module in modules for e in _defined(module, Event)]
     return reduce(or_, found, Queued | Progress | Done | Failure)
 

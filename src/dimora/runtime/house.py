@@ -244,6 +244,7 @@ class RoomsFor:
         self.content = content
         self.models = ModelsFor(house, self)
         self.knowledge = KnowledgeFor(house, principal)
+        self.default_embedder = house.settings.embedder
         self.found = ""
         self.reserved: tuple[str, str] | None = None
         self._house = house

@@ -20,6 +20,7 @@ _SHARED = frozenset(
         "embedding",
         "finding",
         "generation",
+        "grounding",
         "ingesting",
         "keeping",
         "knowing",

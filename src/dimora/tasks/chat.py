@@ -17,8 +17,17 @@ from dimora.tasks.base import Model, Right, Rooms
 from dimora.tasks.constrained import close_thought, plain_reader, write_constrained
 from dimora.tasks.conversation import Conversation, fit_conversation, opening_messages
 from dimora.tasks.generation import GenerationDone, GenerationRequest, Rendered, TextPiece
+from dimora.tasks.grounding import Grounding, question_of
 from dimora.tasks.options import Options
-from dimora.tasks.writing import Writer, check_common, check_features, require, sampling_of
+from dimora.tasks.retrieving import Wish
+from dimora.tasks.writing import (
+    Writer,
+    check_common,
+    check_features,
+    require,
+    sampling_of,
+    window_of,
+)
 
 RIGHT: Right = "use"
 
@@ -39,6 +48,10 @@ async def run(request: Chat, rooms: Rooms) -> AsyncIterator[Event]:
     model = rooms.models.find(request.model)
     _check(request, model)
     options = request.options.over(model.options)
+    grounding = _grounding(request, model, rooms)
+    if grounding is not None:
+        async for event in grounding.look():
+            yield event
     async with rooms.reserve(
         model, options, keep_alive=request.keep_alive, batch=request.batch
     ) as reservation:
@@ -48,6 +61,8 @@ async def run(request: Chat, rooms: Rooms) -> AsyncIterator[Event]:
         check_features(loan, options, request)
         tools = request.tools if request.tool_choice != "none" else ()
         messages = opening_messages(model, request.messages)
+        if grounding is not None:
+            messages = await grounding.quote_in(messages, loan, window_of(loan, options) // 2)
         conversation = await fit_conversation(loan, model, options, request, messages, tools)
         if request.render_only:
             yield Rendered(prompt=conversation.rendered.text)
@@ -55,12 +70,15 @@ async def run(request: Chat, rooms: Rooms) -> AsyncIterator[Event]:
             return
         writer = Writer(loan, request, queue_started=started)
         writer.original_tokens = conversation.original_tokens
+        writer.warnings += grounding.warnings if grounding is not None else ()
         if request.tool_choice in ("required", "named"):
             steps = _write_forced_call(writer, conversation, options, request)
         elif request.json_schema is not None:
             steps = write_constrained(writer, conversation.rendered, options, request)
         else:
             steps = _write_free(writer, conversation, options, request)
+        if grounding is not None:
+            steps = grounding.cited(steps, verbatim=request.json_schema is not None)
         async with aclosing(steps):
             async for event in steps:
                 yield event
@@ -82,6 +100,14 @@ def _check(request: Chat, model: Model) -> None:
         raise BadRequest("tool_choice names a tool that is not in tools", param="tool_choice")
     if request.json_schema is not None:
         check_schema(request.json_schema)
+
+
+def _grounding(request: Chat, model: Model, rooms: Rooms) -> Grounding | None:
+    """What the model's own documents say, where it has some and they are asked for."""
+    question = question_of(request.messages)
+    if not (model.documents and request.retrieve and question) or request.render_only:
+        return None
+    return Grounding(rooms, Wish(question=question), model=model)
 
 
 def _write_free(

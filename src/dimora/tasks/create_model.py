@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from dimora.core.errors import UnsupportedFeature
+from dimora.core.errors import NotFound, UnsupportedFeature
 from dimora.core.types import Done, Event, Request
 from dimora.prompts.chat import check_template
 from dimora.tasks.base import Right, Rooms
+from dimora.tasks.grounding import take_in_documents
+from dimora.tasks.knowing import Ingested
 from dimora.tasks.recipe import Recipe
 
 RIGHT: Right = "manage"
@@ -35,4 +37,14 @@ async def run(request: CreateModel, rooms: Rooms) -> AsyncIterator[Event]:
         rooms.forecast(model, model.options)
     except UnsupportedFeature as why:
         warnings.append(f"the model is made, and cannot be run here: {why.text}")
+    if model.documents:
+        try:
+            async with aclosing(take_in_documents(rooms, model)) as taken:
+                async for step in taken:
+                    if isinstance(step, Ingested) and step.document.error:
+                        warnings.append(f"{step.document.name}: {step.document.error}")
+                    elif not isinstance(step, Ingested):
+                        yield step
+        except NotFound as why:
+            warnings.append(f"the documents are kept, and not searched yet: {why.text}")
     yield Done(warnings=(*request.warnings, *warnings))

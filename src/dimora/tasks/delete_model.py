@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dimora.core.errors import DimoraError
 from dimora.core.types import Done, Event, Request
 from dimora.tasks.base import Model, Right, Rooms
+from dimora.tasks.grounding import forget_documents
 
 RIGHT: Right = "manage"
 
@@ -20,6 +21,7 @@ async def run(request: DeleteModel, rooms: Rooms) -> AsyncIterator[Event]:
     model = _found(rooms, request.model)
     rooms.models.delete(request.model)
     if model is not None:
+        await forget_documents(rooms, model)
         await rooms.unload(model)
     yield Done(warnings=request.warnings)
 

@@ -19,7 +19,9 @@ from dimora.tasks.base import Model, Right, Rooms
 from dimora.tasks.constrained import write_constrained
 from dimora.tasks.conversation import source_of
 from dimora.tasks.generation import GenerationDone, GenerationRequest, Rendered, TextPiece
+from dimora.tasks.grounding import Grounding
 from dimora.tasks.options import Options
+from dimora.tasks.retrieving import Wish
 from dimora.tasks.writing import (
     Writer,
     check_common,
@@ -58,6 +60,10 @@ async def run(request: Generate, rooms: Rooms) -> AsyncIterator[Event]:
     model = rooms.models.find(request.model)
     _check(request, model)
     options = request.options.over(model.options)
+    grounding = _grounding(request, model, rooms)
+    if grounding is not None:
+        async for event in grounding.look():
+            yield event
     async with rooms.reserve(
         model, options, keep_alive=request.keep_alive, batch=request.batch
     ) as reservation:
@@ -66,25 +72,52 @@ async def run(request: Generate, rooms: Rooms) -> AsyncIterator[Event]:
         loan = reservation.loan
         check_features(loan, options, request)
         refuse_hopeless(request.prompt, window_of(loan, options))
+        if grounding is not None:
+            budget = window_of(loan, options) // 2
+            prompt = await grounding.quote(request.prompt, loan, budget)
+            request = msgspec.structs.replace(request, prompt=prompt)
         rendered = _render(model, request)
         if request.render_only:
             yield Rendered(prompt=rendered.text)
             yield GenerationDone(warnings=request.warnings)
             return
         writer = Writer(loan, request, queue_started=started)
-        if request.echo:
-            yield TextPiece(text=request.prompt)
-        if request.json_schema is not None and not request.raw:
-            steps = write_constrained(writer, rendered, options, request)
-        else:
-            steps = _write(writer, rendered, options, request)
-        async with aclosing(steps):
+        writer.warnings += grounding.warnings if grounding is not None else ()
+        async with aclosing(_steps(writer, rendered, options, request, grounding)) as steps:
             async for event in steps:
                 yield event
         context: list[int] = []
         if request.want_context and not request.raw:
             context = [*request.context, *await loan.tokenize(rendered.text), *writer.token_ids]
         yield writer.done(context=context)
+
+
+async def _steps(
+    writer: Writer,
+    rendered: RenderedChat,
+    options: Options,
+    request: Generate,
+    grounding: Grounding | None,
+) -> AsyncGenerator[Event, None]:
+    """The answer itself."""
+    if request.echo:
+        yield TextPiece(text=request.prompt)
+    constrained = request.json_schema is not None and not request.raw
+    write = write_constrained if constrained else _write
+    steps = write(writer, rendered, options, request)
+    if grounding is not None:
+        steps = grounding.cited(steps, verbatim=request.json_schema is not None)
+    async with aclosing(steps):
+        async for event in steps:
+            yield event
+
+
+def _grounding(request: Generate, model: Model, rooms: Rooms) -> Grounding | None:
+    """What the model's own documents say, where it has some and they are asked for."""
+    plain = not (request.raw or request.suffix or request.echo or request.render_only)
+    if not (model.documents and request.retrieve and plain and request.prompt.strip()):
+        return None
+    return Grounding(rooms, Wish(question=request.prompt), model=model)
 
 
 def _check(request: Generate, model: Model) -> None:

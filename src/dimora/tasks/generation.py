@@ -11,6 +11,7 @@ import msgspec
 
 from dimora.core.types import Done, Event, Message, Request, Tool, ToolCall
 from dimora.tasks.base import Token
+from dimora.tasks.knowing import Citation
 from dimora.tasks.options import Options
 
 ThinkLevel = Literal["low", "medium", "high", "max"]
@@ -24,7 +25,8 @@ class GenerationRequest(Request, frozen=True, kw_only=True):
     knows levels. `truncate`: drop the oldest turns when the prompt is too long, else PromptTooLong.
     `shift`: go on past a full window by forgetting, else end with `length`.
     `logprobs`: None for none, else alternatives per token (0: only the token's own).
-    `render_only`: answer with the rendered prompt and run nothing.
+    `render_only`: answer with the rendered prompt and run nothing. `retrieve`: a model with
+    documents answers from them.
     """
 
     options: Options = Options()
@@ -35,6 +37,7 @@ class GenerationRequest(Request, frozen=True, kw_only=True):
     logprobs: int | None = None
     keep_alive: float | None = None
     render_only: bool = False
+    retrieve: bool = True
 
 
 class TextPiece(Event, frozen=True, kw_only=True, tag="text"):
@@ -75,6 +78,7 @@ class Fold(msgspec.Struct):
     thought: str = ""
     calls: list[ToolCall] = []
     tokens: list[Token] = []
+    citations: list[Citation] = []
     rendered: str | None = None
     done: GenerationDone = GenerationDone()
     ended: bool = False
@@ -91,6 +95,8 @@ class Fold(msgspec.Struct):
                     fold.thought += text
                 case CallPiece(call=call):
                     fold.calls.append(call)
+                case Citation():
+                    fold.citations.append(event)
                 case Rendered(prompt=prompt):
                     fold.rendered = prompt
                 case GenerationDone():

@@ -7,7 +7,13 @@ from typing import Any
 
 from dimora.core.errors import DimoraError
 from dimora.core.types import Done, Event, Progress, Queued
-from dimora.dialects._writing import encode, last_done, truncation_fields, warning_fields
+from dimora.dialects._writing import (
+    citation_fields,
+    encode,
+    last_done,
+    truncation_fields,
+    warning_fields,
+)
 from dimora.dialects.ollama import words
 from dimora.dialects.ollama.messages import call_fields
 from dimora.dialects.ollama.words import Wording
@@ -20,6 +26,7 @@ from dimora.tasks.generation import (
     TextPiece,
     ThoughtPiece,
 )
+from dimora.tasks.knowing import Citation
 
 Shape = Callable[[str, str, Sequence[dict[str, Any]]], dict[str, Any]]
 
@@ -104,6 +111,8 @@ class GenerationAnswer(_Lines):
                 return self._chunk(thought=text) if text else {}
             case CallPiece(index=index, call=call):
                 return self._chunk(calls=[call_fields(call, index)])
+            case Citation():
+                return self._chunk() | citation_fields([event])
             case Queued(place=place):
                 return self._chunk() | {"queue": {"place": place}}
             case Rendered(prompt=prompt):
@@ -116,7 +125,7 @@ class GenerationAnswer(_Lines):
         fold = Fold.of(list(events))
         calls = [call_fields(call, index) for index, call in enumerate(fold.calls)]
         fields = self._final(fold.done, fold.text, fold.thought, calls)
-        fields |= logprob_fields(fold.tokens)
+        fields |= logprob_fields(fold.tokens) | citation_fields(fold.citations)
         if fold.rendered is not None:
             fields["_debug_info"] = {"rendered_template": fold.rendered}
         return encode(fields)

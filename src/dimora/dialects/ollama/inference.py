@@ -46,6 +46,7 @@ class _GenerationBody(Body, frozen=True, kw_only=True):
     logprobs: bool = False
     top_logprobs: int = 0
     render_only: bool = msgspec.field(default=False, name="_debug_render_only")
+    retrieve: bool = True
 
 
 class GenerateBody(_GenerationBody, frozen=True, kw_only=True):
@@ -166,6 +167,7 @@ def _read_controls(body: _GenerationBody) -> tuple[dict[str, Any], tuple[str, ..
         "logprobs": body.top_logprobs if body.logprobs else None,
         "keep_alive": keep_alive_from(body.keep_alive),
         "render_only": body.render_only,
+        "retrieve": body.retrieve,
     }
     return controls, warnings
 

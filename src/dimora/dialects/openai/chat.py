@@ -11,7 +11,7 @@ from dimora.core.errors import BadRequest, DimoraError
 from dimora.core.types import Event, Queued, ToolCall
 from dimora.dialects._body import BodyReader
 from dimora.dialects._tools import ToolBody, read_tool_choice, read_tools
-from dimora.dialects._writing import encode, warning_fields
+from dimora.dialects._writing import citation_fields, encode, warning_fields
 from dimora.dialects.base import Asked, Incoming
 from dimora.dialects.openai import words
 from dimora.dialects.openai.controls import ControlsBody, read_controls
@@ -25,6 +25,7 @@ from dimora.tasks.generation import (
     TextPiece,
     ThoughtPiece,
 )
+from dimora.tasks.knowing import Citation
 
 
 class ChatBody(ControlsBody, frozen=True, kw_only=True):
@@ -111,6 +112,8 @@ class ChatAnswer:
                 return self._delta({"reasoning": text}) if text else b""
             case CallPiece(index=index, call=call):
                 return self._delta({"tool_calls": [{"index": index, **_call_fields(call)}]})
+            case Citation():
+                return self._begin() + self._chunk({}, extra=citation_fields([event]))
             case GenerationDone():
                 return self._finish(event)
         return b""
@@ -145,7 +148,7 @@ class ChatAnswer:
         }
         if fold.rendered is not None:
             fields["_debug_info"] = {"rendered_template": fold.rendered}
-        return encode(fields | warning_fields(fold.done))
+        return encode(fields | citation_fields(fold.citations) | warning_fields(fold.done))
 
     def _begin(self) -> bytes:
         """The role, once, before everything else."""

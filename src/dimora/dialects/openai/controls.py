@@ -82,6 +82,7 @@ class ControlsBody(Body, frozen=True, kw_only=True):
     options: dict[str, Any] = {}
     truncate: bool = True
     render_only: bool = msgspec.field(default=False, name="_debug_render_only")
+    retrieve: bool = True
 
 
 def read_controls(
@@ -100,6 +101,7 @@ def read_controls(
         "truncate": body.truncate,
         "keep_alive": keep_alive_from(body.keep_alive),
         "render_only": body.render_only,
+        "retrieve": body.retrieve,
     }
     return controls, (*warnings, *inert)
 

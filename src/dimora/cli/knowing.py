@@ -1,0 +1,155 @@
+"""What the commands about documents share: bringing files, and showing what became of them.
+
+A house in this process opens the files that are named; a server is sent them, since it opens no
+path that a client names.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path, PurePath
+
+import click
+
+from dimora.cli.asking import ask_one, ask_quietly, show_progress
+from dimora.cli.door import Door
+from dimora.cli.words import harmless
+from dimora.core.errors import DimoraError, NotFound
+from dimora.core.types import Event, Progress
+from dimora.tasks.add_documents import AddDocuments
+from dimora.tasks.knowing import Citation, Filters, Ingested, KnownDocument, Offered, Passage
+from dimora.tasks.remove_documents import RemoveDocuments
+from dimora.tasks.show_collection import CollectionTold, ShowCollection
+
+_PASSAGE_CHARACTERS = 600
+
+
+class Tally:
+    """Counts what became of documents, and says at once which could not be read."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def hear(self, events: Iterator[Event]) -> Iterator[Event]:
+        for event in events:
+            if isinstance(event, Ingested):
+                self.note(event)
+            yield event
+
+    def note(self, event: Ingested) -> None:
+        self._counts[event.became] += 1
+        if event.became == "failed":
+            told = harmless(f"{event.document.name}: {event.document.error}")
+            click.echo(told, err=True)
+
+    def tell(self) -> str:
+        return ", ".join(f"{n} {became}" for became, n in self._counts.items()) or "nothing to do"
+
+    @property
+    def failed(self) -> int:
+        return self._counts["failed"]
+
+    @property
+    def changed(self) -> int:
+        return self._counts.total() - self._counts["unchanged"]
+
+
+def add(door: Door, collection: str, paths: Sequence[str], embedder: str) -> Tally:
+    """Take files and folders into a collection; a bar shows how far it is."""
+    tally = Tally()
+    if door.is_remote:
+        steps = _send(door, collection, paths, embedder)
+    else:
+        steps = door.ask(AddDocuments(collection=collection, paths=tuple(paths), model=embedder))
+    with closing(steps):
+        for warning in show_progress(tally.hear(steps)):
+            click.echo(f"Warning: {warning}", err=True)
+    return tally
+
+
+def _send(
+    door: Door, collection: str, paths: Sequence[str], embedder: str
+) -> Generator[Event, None, None]:
+    """The same with a server: each file is sent, and what is gone from a folder is removed."""
+    # Only this command needs to look at files the way the house does.
+    from dimora.knowledge.offering import offers_of
+
+    offers = offers_of([str(Path(path).absolute()) for path in paths])
+    total = sum(each.size_bytes for each in offers)
+    done = 0
+    for offered in offers:
+        status = "reading documents"
+        yield Progress(status=status, total_bytes=total, completed_bytes=done)
+        yield from _send_one(door, collection, offered, embedder)
+        done += offered.size_bytes
+    yield Progress(status="reading documents", total_bytes=total, completed_bytes=done)
+    gone = _gone(door, collection, offers)
+    if gone:
+        yield from door.ask(RemoveDocuments(collection=collection, documents=gone))
+
+
+def _send_one(door: Door, collection: str, offered: Offered, embedder: str) -> Iterator[Event]:
+    from dimora.documents.limits import ReadingLimits
+    from dimora.knowledge.offering import with_bytes
+
+    try:
+        data = with_bytes(offered, ReadingLimits().file_bytes).data
+        request = AddDocuments(collection=collection, name=offered.name, data=data, model=embedder)
+        with closing(door.ask(request)) as events:
+            yield from (event for event in events if isinstance(event, Ingested))
+    except DimoraError as why:
+        if why.status not in (400, 404, 413) or why.code == "model_not_found":
+            raise
+        failed = KnownDocument(id="", name=offered.name, digest="", error=why.text)
+        yield Ingested(document=failed, became="failed")
+
+
+def _gone(door: Door, collection: str, offers: Sequence[Offered]) -> tuple[str, ...]:
+    tops = tuple({f"{PurePath(each.folder).name}/" for each in offers if each.folder})
+    if not tops:
+        return ()
+    there = {each.name for each in offers}
+    told = ask_one(door, ShowCollection(collection=collection), CollectionTold)
+    return tuple(
+        each.id for each in told.documents if each.name.startswith(tops) and each.name not in there
+    )
+
+
+def has_collection(door: Door, name: str) -> bool:
+    try:
+        ask_quietly(door, ShowCollection(collection=name))
+    except NotFound as why:
+        if why.code == "model_not_found":
+            raise
+        return False
+    return True
+
+
+def filters_of(
+    documents: Sequence[str], types: Sequence[str], languages: Sequence[str], since: float
+) -> Filters:
+    return Filters(
+        documents=tuple(documents),
+        media_types=tuple(types),
+        languages=tuple(languages),
+        modified_after=since,
+    )
+
+
+def show_passage(number: int, passage: Passage, text: str = "") -> None:
+    """A passage under the place where it stands."""
+    click.echo(click.style(f"[{number}] {harmless(passage.where)}", bold=sys.stdout.isatty()))
+    words = " ".join((text or passage.piece.text).split())
+    cut = words if len(words) <= _PASSAGE_CHARACTERS else f"{words[:_PASSAGE_CHARACTERS]}…"
+    click.echo(f"{harmless(cut)}\n")
+
+
+def show_sources(citations: Sequence[Citation]) -> None:
+    """Below an answer: what it stands on, one line each."""
+    if citations:
+        click.echo("")
+    for each in citations:
+        click.echo(harmless(f"[{each.number}] {each.passage.where}"))
