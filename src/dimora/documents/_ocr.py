@@ -57,7 +57,7 @@ def _engine() -> Any:
             "EngineConfig.onnxruntime.enable_cpu_mem_arena": False,
             # Lines are looked for at this size; small pictures are not made larger for it.
             "Det.limit_type": "max",
-            "Det.limit_side_len": 1600,
+            "Det.limit_side_len": 1280,
         }
     )
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 
 from dimora.documents.base import Budget
+
+# What was read by then is better given back than lost with the rest of a long scan.
+_SHARE_FOR_PICTURES = 0.6
 
 
 class ReadingLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,4 +33,5 @@ class ReadingLimits(msgspec.Struct, frozen=True, kw_only=True):
             unpacked_bytes=self.unpacked_bytes,
             characters=self.characters,
             depth=self.depth,
+            late_at=time.monotonic() + self.seconds * _SHARE_FOR_PICTURES,
         )
