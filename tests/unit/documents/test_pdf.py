@@ -7,6 +7,8 @@ import importlib.util
 import pytest
 
 from dimora.documents import _ocr
+from dimora.documents.limits import ReadingLimits
+from dimora.documents.opening import open_document
 from tests.unit.documents.making import PdfPage, make_image, pdf, ruled
 from tests.unit.documents.opened import opened, shown
 
@@ -167,6 +169,14 @@ def test_scanned_pages_are_read_where_the_extra_is_installed():
     read = opened("a.pdf", scanned())
     assert read.warnings == ()
     assert "Bologna 42" in read.blocks[1].text and read.blocks[1].page == 2
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("rapidocr"), reason="the extra ocr is not there")
+def test_scanned_pages_for_which_there_is_no_time_are_told_of():
+    budget = ReadingLimits(seconds=0).budget()
+    read = open_document("a.pdf", scanned(), budget)
+    assert read.text == "A page with letters."
+    assert read.warnings == ("page 2 is scanned and not read: there was no time left",)
 
 
 def test_pictures_need_the_extra(monkeypatch):
