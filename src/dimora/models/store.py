@@ -162,7 +162,7 @@ class ModelStore:
         if model.weights_digest.startswith("file:"):
             return []
         return [
-            (layer.name, layer.digest, str(self.assembly.require_usable(layer, model.name)))
+            (layer.name, layer.digest, str(self.assembly.verify(layer, model.name)))
             for layer in self._manifest_of(model).of_kind("document")
         ]
 

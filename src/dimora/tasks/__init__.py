@@ -24,6 +24,7 @@ _SHARED = frozenset(
         "ingesting",
         "keeping",
         "knowing",
+        "matching",
         "modelfile",
         "options",
         "profile",

@@ -9,8 +9,11 @@ import re
 from collections.abc import Sequence
 
 from dimora.tasks.knowing import Citation, Passage
+from dimora.tasks.matching import rank_passages
 
 _NAMED = re.compile(r"\s?\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
+# A passage that is not named is cited if it is as near to the answer as this share of the nearest.
+_NEARLY_AS_ALIKE = 0.6
 _OPEN = re.compile(r"\s?(?:\[[\d,; ]{0,24})?$")
 
 
@@ -21,6 +24,7 @@ class CitedText:
     def __init__(self, passages: Sequence[Passage]) -> None:
         self._passages = passages
         self._held = ""
+        self._told = ""
         self.named: set[int] = set()
 
     def feed(self, text: str) -> str:
@@ -35,15 +39,23 @@ class CitedText:
         return self._mended(held)
 
     def citations(self) -> list[Citation]:
-        """Those that were named; all where none was."""
+        """Those that were named; where none was, those that share most words with the answer."""
+        numbers = self.named or self._alike()
         return [
             Citation(number=number, passage=passage)
             for number, passage in enumerate(self._passages, 1)
-            if not self.named or number in self.named
+            if number in numbers
         ]
 
+    def _alike(self) -> set[int]:
+        ranked = rank_passages(self._told, [each.piece.words for each in self._passages])
+        least = ranked[0][1] * _NEARLY_AS_ALIKE if ranked else 0.0
+        return {at + 1 for at, score in ranked if score >= least} or {1}
+
     def _mended(self, text: str) -> str:
-        return _NAMED.sub(self._kept, text)
+        mended = _NAMED.sub(self._kept, text)
+        self._told += mended
+        return mended
 
     def _kept(self, found: re.Match[str]) -> str:
         numbers = [int(each) for each in re.findall(r"\d+", found[1])]

@@ -12,10 +12,10 @@ from msgspec import Meta
 from dimora.core.languages import Language, detect_language
 from dimora.core.types import Event
 from dimora.tasks.base import Right, Rooms
+from dimora.tasks.matching import rank_passages
 from dimora.tasks.ready._desk import Desk, quoted, require_text
 from dimora.tasks.ready._faithful import find_unsupported
 from dimora.tasks.ready._labels import weigh_labels
-from dimora.tasks.ready._search import rank_passages
 from dimora.tasks.ready.base import ReadyRequest, answered
 
 RIGHT: Right = "use"

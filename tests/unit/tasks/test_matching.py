@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dimora.tasks.ready._search import rank_passages, stems_of
+from dimora.tasks.matching import rank_passages, stems_of
 
 FAQ = ["When is it open? From nine to six.", "Quanto costa la tessera?", "Borrowing books: 28 days"]
 
