@@ -6,6 +6,7 @@ Models come the way users get them: `dimora pull`, once, into `.cache/home`, che
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -31,12 +32,22 @@ EMBED_MODEL = "multilingual-e5-small"
 TOOLCHAIN_SECONDS = 1800.0
 
 
+@contextlib.contextmanager
+def only_one(what: str) -> Iterator[None]:
+    """What is in the cache is made by one process of the tests; others wait and find it."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / f"{what}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
 def model_home() -> Path:
     """A home with both models; tests must not change it."""
     home = CACHE / "home"
-    for name in (CHAT_MODEL, EMBED_MODEL):
-        run_dimora("pull", name, home=home, timeout_seconds=600)
+    with only_one("home"):
+        for name in (CHAT_MODEL, EMBED_MODEL):
+            run_dimora("pull", name, home=home, timeout_seconds=600)
     return home
 
 
@@ -61,9 +72,10 @@ def e5_path(model_home: Path) -> Path:
 
 
 def _linked(source: Path, target: Path) -> Path:
-    if not target.exists() or target.stat().st_ino != source.stat().st_ino:
-        target.unlink(missing_ok=True)
-        os.link(source, target)
+    with only_one("links"):
+        if not target.exists() or target.stat().st_ino != source.stat().st_ino:
+            target.unlink(missing_ok=True)
+            os.link(source, target)
     return target
 
 
@@ -94,10 +106,10 @@ def smollm2_onnx(smollm2_hf: Path) -> Path:
 def _made(name: str, make: Callable[[Path], object]) -> Path:
     """A folder in the cache, which is whole when it is there. Made once, in about a minute."""
     folder = CACHE / name
-    if not folder.is_dir():
-        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-            make(Path(scratch) / name)
-            with contextlib.suppress(OSError):
+    with only_one(name):
+        if not folder.is_dir():
+            with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+                make(Path(scratch) / name)
                 (Path(scratch) / name).rename(folder)
     return folder
 
@@ -109,12 +121,31 @@ def toolchain() -> Toolchain:
 
     if not (shutil.which("cmake") and shutil.which("c++")):
         pytest.skip("cmake and a C++ compiler are needed; `tests/install-tools` gets them")
-    run_dimora("toolchain", "install", home=CACHE / "toolchain", timeout_seconds=TOOLCHAIN_SECONDS)
+    with only_one("toolchain"):
+        run_dimora(
+            "toolchain", "install", home=CACHE / "toolchain", timeout_seconds=TOOLCHAIN_SECONDS
+        )
     return require_toolchain(CACHE / "toolchain" / "toolchain", "the tests")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+# What computes with models keeps both cores busy, or measures: never two of these at a time.
+_COMPUTING = ("clients", "contract", "golden", "machines")
+
+
+def lane(item: pytest.Item) -> str:
+    """Tests of one lane run one after another, where several processes run tests at once
+    (`-n 2 --dist loadgroup`): beside each other go the toolchain's, those of models, and files."""
+    if "toolchain" in getattr(item, "fixturenames", ()):
+        return "toolchain"
+    file = item.path.relative_to(Path(__file__).parent)
+    return "models" if file.parts[0] in _COMPUTING else file.as_posix()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The first test that uses what takes long to make may have to wait for it."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(lane(item)))
     seconds = {"toolchain": TOOLCHAIN_SECONDS, "smollm2_hf": 600.0, "loaded": 600.0}
     for item in items:
         wanted = seconds.keys() & set(getattr(item, "fixturenames", ()))

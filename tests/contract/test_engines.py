@@ -216,6 +216,43 @@ def test_a_cancelled_request_takes_nothing_from_the_next(real):
     assert after.split()[:2] == before.split()[:2]
 
 
+HILL = "the old house on the hill had many rooms and windows "
+
+
+def cached(client: WorkerClient, text: str, scope: str) -> int:
+    prompt = Prompt(text=text, scope=scope)
+    return client.generate(prompt, Sampling(temperature=0, num_predict=2))[2].cached_tokens
+
+
+def test_nothing_read_for_one_scope_is_used_for_another(real):
+    shared = "First, " + 45 * HILL
+    assert cached(real, f"{shared} one", "a") == 0
+    assert cached(real, f"{shared} two", "b") == 0
+    again = cached(real, f"{shared} three", "b"), cached(real, f"{shared} four", "a")
+    if any(again):
+        assert min(again) > 400, "both have what was read for them"
+    else:
+        assert real.variant == "onnx", "that one reads every prompt anew"
+
+
+def test_scopes_stay_apart_when_they_ask_at_once_and_go_away(real):
+    shared = "Second, " + 8 * HILL
+
+    def start(scope: str, output: int) -> int:
+        prompt = Prompt(text=f"{shared} {scope}", scope=scope)
+        return real.start(prompt, Sampling(temperature=0, num_predict=output))
+
+    def finish(id_: int) -> int:
+        return list(real.read(id_))[-1].cached_tokens
+
+    assert [finish(id_) for id_ in [start(scope, 12) for scope in "abcd"]] == [0] * 4
+    # More scopes than slots, some of which leave while their prompts wait or are being read.
+    for scope in "efghij":
+        real.cancel(start(scope, 50))
+    assert [finish(id_) for id_ in [start(scope, 2) for scope in "klmn"]] == [0] * 4
+    assert cached(real, f"{shared} o", "o") == 0
+
+
 SCHEMAS = {
     "object": {
         "type": "object",

@@ -27,9 +27,6 @@ _WORD_BYTES = 235
 # What is written of every token of a text that is embedded: room for a choice among all words.
 _CHOICES_DECODER = 2.0
 _CHOICES_ENCODER = 1.4
-# The server keeps prompts of ended conversations in memory up to this, to read them faster again.
-PROMPT_CACHE_MIB = 256
-_LATER = f"up to {PROMPT_CACHE_MIB} MiB more for prompts of ended conversations"
 
 
 def footprint(model: Model, options: LoadOptions) -> Footprint:
@@ -51,7 +48,6 @@ def footprint(model: Model, options: LoadOptions) -> Footprint:
 
 def _own_footprint(model: Model, options: LoadOptions) -> Footprint:
     anatomy = anatomy_of(model)
-    embeds = model.can("embedding")
     laid_out = _laid_out_bytes(anatomy, options)
     kv_per_token = anatomy.kv_values_per_token * _KV_BYTES_PER_VALUE
     return Footprint(
@@ -60,11 +56,9 @@ def _own_footprint(model: Model, options: LoadOptions) -> Footprint:
         compute_bytes=_compute_bytes(model, anatomy, options),
         overhead_bytes=_PROCESS_BYTES + _WORD_BYTES * anatomy.vocabulary,
         spare_bytes=laid_out,
-        later_bytes=0 if embeds else PROMPT_CACHE_MIB * 2**20,
         read_bytes_per_token=anatomy.read_bytes_per_token,
         read_bytes_per_past_token=kv_per_token,
         blocks=anatomy.blocks,
-        notes=() if embeds else (_LATER,),
     )
 
 

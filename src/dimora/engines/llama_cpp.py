@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import http.client
 import json
-import math
 import os
 import secrets
-import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -24,18 +23,16 @@ from typing import Any, Protocol
 import msgspec
 
 from dimora.core.errors import (
-    BadRequest,
-    DimoraError,
     InternalError,
     InvalidModel,
-    PromptTooLong,
     WorkerDied,
 )
 from dimora.engines._children import die_with_parent
 from dimora.engines._fitting import fit_texts
 from dimora.engines._grammar import schema_grammar
-from dimora.engines._llama_cpp_memory import PROMPT_CACHE_MIB
 from dimora.engines._llama_cpp_memory import footprint as footprint
+from dimora.engines._llama_cpp_slots import Place, Slots, Words
+from dimora.engines._llama_cpp_wire import Connection, read_stream, refusal
 from dimora.engines.base import Cancellation, EngineSettings, ModelFiles, Offer
 from dimora.prompts.prompt import Prompt
 from dimora.tasks.base import (
@@ -45,7 +42,6 @@ from dimora.tasks.base import (
     Model,
     TextsToEmbed,
     Token,
-    TopToken,
 )
 from dimora.tasks.options import LoadOptions, Sampling
 
@@ -168,7 +164,8 @@ class _BuiltIn:
         params.n_gpu_layers = options.num_gpu
         params.ctx_shift = True
         params.warmup = False
-        params.cache_ram_mib = PROMPT_CACHE_MIB
+        # It would be shared by everybody; what a slot holds we know whose it is.
+        params.cache_ram_mib = 0
         params.embedding = setup.embedding
         # One thread for each answer, each client that leaves, and a few for tokenizing.
         params.n_threads_http = 2 * options.parallel + 4
@@ -210,7 +207,7 @@ class _Executable:
         argv = [str(Path(path).absolute()), "-m", files.weights, "--host", address.name]
         argv += ["-c", str(options.num_ctx * options.parallel), "-np", str(options.parallel)]
         argv += ["-b", str(setup.batch), "-ub", str(setup.batch), "-t", str(setup.threads)]
-        argv += ["-cram", str(PROMPT_CACHE_MIB), "--context-shift", "--no-warmup", "--no-slots"]
+        argv += ["-cram", "0", "--context-shift", "--no-warmup", "--no-slots"]
         argv += ["--offline", "--no-ui", "--log-verbosity", "1", "--cors-origins", ""]
         argv += ["--threads-http", str(2 * options.parallel + 4)]
         if options.num_gpu >= 0:
@@ -248,7 +245,7 @@ class _Executable:
             if self._child.poll() is not None:
                 raise _cannot_load()
             with suppress(OSError, http.client.HTTPException):
-                connection = _Connection(setup.address)
+                connection = Connection(setup.address)
                 connection.request("GET", "/health")
                 status = connection.getresponse().status
                 connection.close()
@@ -299,23 +296,6 @@ def _physical_cores() -> int:
     return psutil.cpu_count(logical=False) or os.cpu_count() or 1
 
 
-class _Connection(http.client.HTTPConnection):
-    """HTTP over a UNIX socket; one connection per request, so that closing it cancels."""
-
-    def __init__(self, address: str) -> None:
-        super().__init__("localhost")
-        self._address = address
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(self._address)
-
-    def cut(self) -> None:
-        """End it from another thread; the server notices between two batches."""
-        with suppress(OSError, AttributeError):
-            self.sock.shutdown(socket.SHUT_RDWR)
-
-
 class LlamaCpp:
     """See engines.base.Engine."""
 
@@ -328,6 +308,8 @@ class LlamaCpp:
         self.features: frozenset[Feature] = frozenset(work)
         self._server = server
         self._address = setup.address
+        self._slots = Slots(setup.options.parallel)
+        self._changed = threading.Condition()
         self._headers = {
             "Authorization": f"Bearer {setup.key}",
             "Content-Type": "application/json",
@@ -337,18 +319,51 @@ class LlamaCpp:
         self, prompt: Prompt, sampling: Sampling, cancel: Cancellation
     ) -> Iterator[Token | Finish]:
         body = _completion(prompt, sampling) | {"n_predict": self._limit(prompt, sampling)}
-        connection = _Connection(self._address)
-        cancel.on_cancel(connection.cut)
+        place = self._take(prompt.scope, prompt.tokens or prompt.text, cancel)
+        if place is None:
+            return
+        body |= {"id_slot": place.number, "cache_prompt": place.ours}
+        connection = Connection(self._address)
+        began = ended = False
         try:
+            connection.connect()
+            cancel.on_cancel(connection.cut)
             answer = self._send(connection, "/completion", body)
-            yield from _read_stream(answer, sampling.logprobs)
+            for item in read_stream(answer, sampling.logprobs):
+                began = True
+                ended = isinstance(item, Finish)
+                if cancel.cancelled:
+                    return
+                yield item
         except (OSError, http.client.HTTPException, ValueError):
             if cancel.cancelled:
                 return
             self._server.check()
             raise InternalError("the engine broke off its answer") from None
         finally:
+            if not ended:
+                connection.cut_and_wait()
             connection.close()
+            self._release(place, began)
+
+    def _take(self, scope: str, words: Words, cancel: Cancellation) -> Place | None:
+        """Waits for a slot; None after cancelling."""
+        cancel.on_cancel(self._look_again)
+        with self._changed:
+            while not cancel.cancelled:
+                if place := self._slots.take(scope, words):
+                    return place
+                self._changed.wait()
+        return None
+
+    def _release(self, place: Place, read: bool) -> None:
+        with self._changed:
+            self._slots.release(place, read=read)
+            self._changed.notify()
+
+    def _look_again(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def _limit(self, prompt: Prompt, sampling: Sampling) -> int:
         """Tokens to write at most; never without end, as forgetting would allow."""
@@ -384,7 +399,7 @@ class LlamaCpp:
         self._server.close()
 
     def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        connection = _Connection(self._address)
+        connection = Connection(self._address)
         try:
             answer: dict[str, Any] = json.loads(self._send(connection, path, body).read())
             return answer
@@ -395,12 +410,12 @@ class LlamaCpp:
             connection.close()
 
     def _send(
-        self, connection: _Connection, path: str, body: dict[str, Any]
+        self, connection: Connection, path: str, body: dict[str, Any]
     ) -> http.client.HTTPResponse:
         connection.request("POST", path, json.dumps(body), self._headers)
         answer = connection.getresponse()
         if answer.status != http.client.OK:
-            raise _refusal(answer.status, answer.read())
+            raise refusal(answer.status, answer.read())
         return answer
 
 
@@ -422,7 +437,6 @@ def _completion(prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
         "prompt": list(prompt.tokens) or prompt.text,
         "stream": True,
         "return_tokens": True,
-        "cache_prompt": True,
         # News of every batch that was read: while it writes nothing, the server looks only once a
         # second whether anybody is still there.
         "return_progress": True,
@@ -448,95 +462,3 @@ def _completion(prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
     if prompt.json_schema is not None:
         body["grammar"] = schema_grammar(prompt.json_schema)
     return body
-
-
-class _Chunk(msgspec.Struct):
-    """One event of the stream; the last one has `stop` and the figures."""
-
-    content: str = ""
-    tokens: list[int] = []
-    stop: bool = False
-    stop_type: str = ""
-    tokens_evaluated: int = 0
-    tokens_predicted: int = 0
-    timings: dict[str, Any] = {}
-    completion_probabilities: list[dict[str, Any]] = []
-    error: dict[str, Any] | None = None
-    prompt_progress: dict[str, Any] | None = None
-
-
-_chunk_decoder = msgspec.json.Decoder(_Chunk)
-
-
-def _read_stream(
-    answer: http.client.HTTPResponse, logprobs: int | None
-) -> Iterator[Token | Finish]:
-    ended = False
-    for line in answer:
-        if line.startswith(b"error: "):
-            raise _refusal(500, line[7:])
-        if not line.startswith(b"data: {"):
-            continue
-        chunk = _chunk_decoder.decode(line[6:])
-        if chunk.error is not None:
-            raise _refusal(int(chunk.error.get("code", 500)), line[6:])
-        # News of the reading carries a token that nobody wrote.
-        if chunk.prompt_progress is None and (chunk.content or chunk.tokens):
-            yield from _tokens_of(chunk, logprobs)
-        if chunk.stop:
-            ended = True
-            yield _finish_of(chunk)
-    if not ended:
-        raise ValueError("the stream ended without a last event")
-
-
-def _tokens_of(chunk: _Chunk, logprobs: int | None) -> Iterator[Token]:
-    """Usually one; several where the server held some back. The text goes with the first."""
-    told = {one["id"]: one for one in chunk.completion_probabilities}
-    text = chunk.content
-    for token in chunk.tokens or [-1]:
-        one = told.get(token)
-        if logprobs is None or one is None:
-            yield Token(token, text)
-        else:
-            top = tuple(
-                TopToken(t["id"], t["token"], _finite(t["logprob"]))
-                for t in one["top_logprobs"][:logprobs]
-            )
-            yield Token(token, text, _finite(one["logprob"]), top)
-        text = ""
-
-
-def _finite(logprob: float | None) -> float:
-    """JSON has no infinity: the server writes null or a huge number for what cannot be."""
-    if logprob is None or not math.isfinite(logprob):
-        return -1e9
-    return min(0.0, logprob)
-
-
-def _finish_of(chunk: _Chunk) -> Finish:
-    timings = chunk.timings
-    return Finish(
-        reason="length" if chunk.stop_type == "limit" else "stop",
-        prompt_tokens=chunk.tokens_evaluated,
-        cached_tokens=int(timings.get("cache_n", 0)),
-        output_tokens=chunk.tokens_predicted,
-        prompt_seconds=float(timings.get("prompt_ms", 0)) / 1000,
-        output_seconds=float(timings.get("predicted_ms", 0)) / 1000,
-    )
-
-
-def _refusal(status: int, body: bytes) -> DimoraError:
-    """The server's error in our tree. Its text may hold a piece of the prompt, so only known
-    kinds are told."""
-    with suppress(ValueError):
-        error = json.loads(body).get("error", {})
-        if isinstance(error, dict) and error.get("type") == "exceed_context_size_error":
-            return PromptTooLong("the prompt is longer than the context window of the engine")
-    if status == http.client.BAD_REQUEST:
-        return BadRequest(
-            "the engine refused the request",
-            hint="a JSON schema it cannot hold, or a value out of range",
-            code="engine_refused",
-        )
-    return InternalError(f"the engine failed with status {status}")

@@ -97,7 +97,7 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
     `weights_bytes` as the engine holds them, `kv_cache_bytes` for all parallel answers,
     `compute_bytes` for intermediate results, `overhead_bytes` for process, libraries and words.
     `spare_bytes` of these are pages of the file that are not looked at again, which the system
-    takes back when it needs them. `later_bytes` may come on top when much has been asked.
+    takes back when it needs them.
     `read_bytes_per_token` is what has to be read to write one token, `read_bytes_per_past_token`
     for each token before it; the token goes through `blocks`.
     """
@@ -107,7 +107,6 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
     compute_bytes: int
     overhead_bytes: int
     spare_bytes: int = 0
-    later_bytes: int = 0
     read_bytes_per_token: int = 0
     read_bytes_per_past_token: int = 0
     blocks: int = 0
