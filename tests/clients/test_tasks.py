@@ -14,7 +14,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from dimora import tasks
-from dimora.tasks.ready._shapes import placeholders_of
+from dimora.tasks.ready._placeholders import placeholders_of
 from dimora.tasks.ready.base import result_schema
 from tests.conftest import CHAT_MODEL, run_dimora
 

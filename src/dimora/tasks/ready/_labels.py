@@ -11,13 +11,14 @@ one half.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from dimora.core.errors import BadRequest
-from dimora.tasks.base import Token
+from dimora.tasks.base import Loan, Token
 from dimora.tasks.ready._desk import Desk, quoted
 from dimora.tasks.ready._parts import split_text
 
@@ -55,7 +56,7 @@ async def judge(
 
     `words` are `system`, with a place for {labels}, and `ask`.
     """
-    shown = told_apart(labels)
+    shown = await told_apart(labels, desk.loan)
     listed = ", ".join(f'"{each}"' for each in shown)
     system = words["system"].format(labels=listed)
     room = await desk.room_for_text(system, words["ask"], 64)
@@ -69,16 +70,28 @@ async def judge(
     return {label: found[each] for label, each in zip(labels, shown, strict=True)}
 
 
-def told_apart(labels: Sequence[str]) -> tuple[str, ...]:
-    """The labels, with a letter before each where two begin alike.
+async def told_apart(labels: Sequence[str], loan: Loan) -> tuple[str, ...]:
+    """The labels; with a letter before each where one begins with a token that another might.
 
     A model that is kept from `neutral` would else begin `negative` with the token `ne`, which it
-    finds likely only because of the other.
+    finds likely only because of the other. Letters are a last resort: small models like the first
+    ones and the last one for their places.
     """
-    beginnings = {label[:2].casefold() for label in labels}
-    if len(beginnings) == len(labels):
-        return tuple(labels)
-    return tuple(f"{chr(ord('A') + at)} {label}" for at, label in enumerate(labels))
+    written = [f'"{label}"' for label in labels]
+    tokens = [await loan.tokenize(each, add_special=False) for each in written]
+    for one, own in enumerate(tokens):
+        for other, theirs in enumerate(tokens):
+            if one == other:
+                continue
+            alike = sum(1 for _ in itertools.takewhile(_equal, zip(own, theirs, strict=False)))
+            begun = await loan.detokenize(own[: alike + 1])
+            if alike == len(own) or written[other].startswith(begun):
+                return tuple(f"{chr(ord('A') + at)} {label}" for at, label in enumerate(labels))
+    return tuple(labels)
+
+
+def _equal(pair: tuple[int, int]) -> bool:
+    return pair[0] == pair[1]
 
 
 async def weigh_labels(
