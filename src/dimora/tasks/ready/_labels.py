@@ -11,7 +11,6 @@ one half.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -78,20 +77,22 @@ async def told_apart(labels: Sequence[str], loan: Loan) -> tuple[str, ...]:
     ones and the last one for their places.
     """
     written = [f'"{label}"' for label in labels]
-    tokens = [await loan.tokenize(each, add_special=False) for each in written]
-    for one, own in enumerate(tokens):
-        for other, theirs in enumerate(tokens):
-            if one == other:
-                continue
-            alike = sum(1 for _ in itertools.takewhile(_equal, zip(own, theirs, strict=False)))
-            begun = await loan.detokenize(own[: alike + 1])
-            if alike == len(own) or written[other].startswith(begun):
-                return tuple(f"{chr(ord('A') + at)} {label}" for at, label in enumerate(labels))
+    for one, text in enumerate(written):
+        begun = await _beginning(text, loan)
+        if any(other.startswith(begun) for at, other in enumerate(written) if at != one):
+            return tuple(f"{chr(ord('A') + at)} {label}" for at, label in enumerate(labels))
     return tuple(labels)
 
 
-def _equal(pair: tuple[int, int]) -> bool:
-    return pair[0] == pair[1]
+async def _beginning(written: str, loan: Loan) -> str:
+    """A label in quotes up to the end of the first token that has some of it."""
+    tokens = await loan.tokenize(written, add_special=False)
+    begun = ""
+    for count in range(1, len(tokens) + 1):
+        begun = (await loan.detokenize(tokens[:count])).strip()
+        if len(begun) > 1:
+            break
+    return begun
 
 
 async def weigh_labels(
