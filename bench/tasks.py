@@ -58,9 +58,10 @@ class Asked(NamedTuple):
 class Asker:
     """Asks a server, and counts answers and those that keep to their schema."""
 
-    def __init__(self, url: str, model: str, *, verbose: bool = False) -> None:
+    def __init__(self, url: str, model: str, *, every: int = 1, verbose: bool = False) -> None:
         self.answers = self.valid = 0
         self.seconds = 0.0
+        self.every = every
         self._url, self._model, self._verbose = url.rstrip("/"), model, verbose
 
     def ask(self, task: str, fields: dict[str, Any]) -> Asked:
@@ -84,6 +85,10 @@ class Asker:
             fault = broken.message[:300] if broken else ""
         self.valid += not fault
         return Asked(result, fault, seconds)
+
+    def cases(self, kind: str) -> list[dict[str, Any]]:
+        """The cases of a kind, or every second, third, ... of them."""
+        return read_cases(kind)[:: self.every]
 
     def tell(self, *words: object) -> None:
         """Of a case that went wrong."""
@@ -112,7 +117,8 @@ def score_extract(asker: Asker) -> Score:
     cases = [
         (list(FIELDS[letter.language]), letter.text, letter.values) for letter in write_letters(24)
     ]
-    cases += [(c["fields"], c["text"], c["expect"]) for c in read_cases("extract")]
+    cases = cases[:: asker.every]
+    cases += [(c["fields"], c["text"], c["expect"]) for c in asker.cases("extract")]
     right = told = wanted = 0
     sure: dict[bool, list[float]] = {True: [], False: []}
     for fields, text, expect in cases:
@@ -149,7 +155,7 @@ def _same(value: Any, meant: Any) -> bool:
 
 
 def score_sentiment(asker: Asker) -> Score:
-    cases = read_cases("sentiment")
+    cases = asker.cases("sentiment")
     right, gap, sure = 0, 0.0, []
     for case in cases:
         found = asker.ask("sentiment", {"text": case["text"]}).result
@@ -175,7 +181,7 @@ def _calibration_gap(sure: list[tuple[float, bool]], bins: int = 5) -> float:
 
 def score_classify(asker: Asker) -> Score:
     """Three labels, and texts of none. The threshold of one half is used on the other."""
-    cases = read_cases("classify")
+    cases = asker.cases("classify")
     sure: list[tuple[float, bool, bool]] = []
     for case in cases:
         found = asker.ask("classify", {"text": case["text"], "labels": case["labels"]}).result
@@ -209,7 +215,7 @@ def _accuracy(sure: list[tuple[float, bool, bool]], threshold: float) -> float:
 
 
 def score_moderate(asker: Asker) -> Score:
-    cases = read_cases("moderate")
+    cases = asker.cases("moderate")
     counts: Counter[str] = Counter()
     for case in cases:
         found = asker.ask("moderate", {"text": case["text"]}).result
@@ -233,7 +239,7 @@ def score_moderate(asker: Asker) -> Score:
 
 def score_summarize(asker: Asker) -> Score:
     """Share without inventions; and the share of planted ones that the check finds."""
-    cases = read_cases("summarize")
+    cases = asker.cases("summarize")
     faithful = planted = caught = shorter = same = 0
     for case in cases:
         found = asker.ask("summarize", {"text": case["text"]}).result
@@ -257,7 +263,7 @@ def score_summarize(asker: Asker) -> Score:
 
 
 def score_translate(asker: Asker) -> Score:
-    cases = read_cases("translate")
+    cases = asker.cases("translate")
     counts: Counter[str] = Counter()
     for case in cases:
         found = asker.ask("translate", case).result
@@ -295,7 +301,7 @@ def _shape(text: str) -> tuple[str, int, list[str]]:
 
 def score_answer(asker: Asker) -> Score:
     faqs = json.loads((CASES / "faqs.json").read_text(encoding="utf-8"))
-    cases = read_cases("answer")
+    cases = asker.cases("answer")
     counts: Counter[str] = Counter()
     for case in cases:
         fields = {"question": case["question"], "faq": faqs[case["faq"]]}
@@ -319,7 +325,7 @@ def score_answer(asker: Asker) -> Score:
 
 
 def score_compare(asker: Asker) -> Score:
-    cases = read_cases("compare")
+    cases = asker.cases("compare")
     kinds = risky = rated = faithful = changes = 0
     for case in cases:
         fields = {name: case[name] for name in ("text", "other", "party")}
@@ -344,7 +350,7 @@ def score_compare(asker: Asker) -> Score:
 
 def score_minutes(asker: Asker) -> Score:
     """A task is found when who does it and by when stand in one action."""
-    cases = read_cases("minutes")
+    cases = asker.cases("minutes")
     found = wanted = told = 0
     for case in cases:
         actions = asker.ask("minutes", {"text": case["text"]}).result["actions"]
@@ -364,7 +370,7 @@ def score_minutes(asker: Asker) -> Score:
 
 def score_topics(asker: Asker) -> Score:
     """Purity: the share of texts that are of the commonest kind of their group."""
-    cases = read_cases("topics")
+    cases = asker.cases("topics")
     pure = texts = groups = 0
     for case in cases:
         topics = asker.ask("topics", {"texts": case["texts"], "smallest": 1}).result["topics"]
@@ -380,7 +386,7 @@ def score_topics(asker: Asker) -> Score:
 
 
 def score_draft(asker: Asker) -> Score:
-    cases = read_cases("draft")
+    cases = asker.cases("draft")
     complete = faithful = 0
     for case in cases:
         found = asker.ask("draft", case).result
@@ -398,7 +404,7 @@ def score_draft(asker: Asker) -> Score:
 
 
 def score_code(asker: Asker) -> Score:
-    cases = read_cases("code")
+    cases = asker.cases("code")
     right: dict[str, list[bool]] = {}
     for case in cases:
         fields = dict(case["ask"])
@@ -515,9 +521,10 @@ def main() -> None:
     reader.add_argument("kinds", nargs="*", choices=[[], *KINDS], metavar="KIND")
     reader.add_argument("--url", default="http://127.0.0.1:11434")
     reader.add_argument("--model", required=True)
+    reader.add_argument("--every", type=int, default=1, help="take every second, third, ... case")
     reader.add_argument("--verbose", action="store_true")
     given = reader.parse_args()
-    asker = Asker(given.url, given.model, verbose=given.verbose)
+    asker = Asker(given.url, given.model, every=given.every, verbose=given.verbose)
     for row in rows(asker, given.kinds or list(KINDS)):
         print(row, flush=True)
 

@@ -102,10 +102,15 @@ async def weigh_labels(
     left = list(labels)
     picked: list[tuple[str, float]] = []
     while left:
+        if len(left) == 1 and desk.tells_allowed_shares:
+            # Alone among the allowed ones it is certain: nobody needs to ask.
+            picked.append((left[0], 0.0))
+            break
         schema = {"enum": left}
         answer = await desk.ask(system, question, schema, most_tokens=48, logprobs=True)
         picked.append((answer.value, logprob_of(answer.tokens)))
         left.remove(answer.value)
+    desk.tells_allowed_shares = picked[-1][1] > _ALONE
     shares = shares_of([logprob for _, logprob in picked])
     found = {label: share for (label, _), share in zip(picked, shares, strict=True)}
     return {label: found[label] for label in labels}
