@@ -1,6 +1,6 @@
 """Scores the ready tasks with one model, over cases of ours in three languages.
 
-    python bench/tasks.py --url http://127.0.0.1:11434 --model NAME [KIND ...]
+    python -m bench.tasks --url http://127.0.0.1:11434 --model NAME [KIND ...]
 
 Asks a running server. Every result is held against the JSON Schema of its task. A kind prints one
 line of a Markdown table, and with --verbose each case that went wrong. Code that the model wrote is
@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jsonschema import Draft202012Validator
-from letters import FIELDS, write_letters
 
+from bench.letters import FIELDS, write_letters
 from dimora import tasks
 from dimora.tasks.ready._diff import apply_diff
 from dimora.tasks.ready._faithful import find_unsupported, numbers_of

@@ -111,6 +111,34 @@ def read_fields(fields: Sequence[str]) -> tuple[_Wanted, ...]:
     return tuple(wanted)
 
 
+# Words of a table that are not a field's.
+_TAKEN = ("input", "error", "hash", "complete", "doubtful")
+# What is less sure than this should be looked at by somebody.
+_DOUBTFUL = 0.5
+
+
+def table_columns(asked: Mapping[str, Any]) -> tuple[str, ...]:
+    """In a table each field has a column of its own."""
+    wanted = read_fields(tuple(asked.get("fields", ())))
+    return (*(_column(field.name) for field in wanted), "complete", "doubtful")
+
+
+def table_row(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The values by column; `doubtful` says which should be looked at, and why."""
+    fields = result["fields"]
+    doubtful = [
+        f"{each['name']}: {each['problem'] or 'confidence {:.2f}'.format(each['confidence'])}"
+        for each in fields
+        if each["problem"] or (each["value"] is not None and each["confidence"] < _DOUBTFUL)
+    ]
+    values = {_column(each["name"]): each["value"] for each in fields}
+    return {**values, "complete": result["complete"], "doubtful": "; ".join(doubtful)}
+
+
+def _column(name: str) -> str:
+    return f"{name}_" if name in _TAKEN else name
+
+
 async def run(request: Extract, rooms: Rooms) -> AsyncIterator[Event]:
     """Progress for each part of a long text, one Answered, then Done."""
     require_text(request.text)
