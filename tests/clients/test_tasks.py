@@ -210,7 +210,9 @@ def test_a_folder_of_invoices_becomes_a_table_with_a_column_for_each_field(home,
     out = tmp_path / "invoices.csv"
     fields = ("--fields", "number", "--fields", "date:date")
     folder = str(EXAMPLES / "invoices")
-    run_dimora("do", "extract", "--in", folder, "--out", str(out), *fields, home=home)
+    run_dimora(
+        "do", "extract", "--in", folder, "--out", str(out), *fields, home=home, timeout_seconds=300
+    )
     with out.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["input"] for row in rows] == ["bianchi.txt", "harlow.txt", "quintana.txt"]

@@ -17,7 +17,14 @@ from dimora.tasks.base import Right, Rooms
 from dimora.tasks.ready._desk import Answer, Desk, quoted, require_text
 from dimora.tasks.ready._language import detect_language
 from dimora.tasks.ready._parts import split_text
-from dimora.tasks.ready._values import Kind, find_span, least_logprob, read_kind, read_value
+from dimora.tasks.ready._values import (
+    Kind,
+    find_equal,
+    find_span,
+    least_logprob,
+    read_kind,
+    read_value,
+)
 from dimora.tasks.ready.base import Language, ReadyRequest, answered
 
 RIGHT: Right = "use"
@@ -28,9 +35,10 @@ _FIELD_TOKENS = 60
 
 class Extract(ReadyRequest, frozen=True, kw_only=True, tag="extract"):
     """A field is `name`, `name:kind` or `name:kind:what it is`; a kind is text, number, date or
-    yes/no. The model copies words of the text; they are looked for there, and then read as their
-    kind. What does not stand in the text is no value, unless `loose`. A text longer than the
-    window is read in parts, and the surest value of a field is taken.
+    yes/no. The model copies words of the text; they are looked for there (numbers and dates in any
+    spelling), and then read as their kind. What does not stand in the text is no value, unless
+    `loose`. A text longer than the window is read in parts, and the surest value of a field is
+    taken.
     """
 
     text: Annotated[str, Meta(description="Where to look.")]
@@ -193,7 +201,7 @@ def told(field: _Wanted, answer: Answer, text: str, offset: int, *, loose: bool)
     sure = round(_confidence(field.name, answer), 4)
     if not words or words.lower() in ("null", "none", "n/a"):
         return Value(name=field.name, value=None, confidence=sure)
-    span = find_span(words, text)
+    span = find_span(words, text) or find_equal(field.kind, words, text)
     if span is None and not loose:
         return Value(
             name=field.name, value=None, words=words, confidence=sure, problem="not in the text"
