@@ -164,11 +164,11 @@ def score_sentiment(asker: Asker) -> Score:
         sure.append((max(found["positive"], found["neutral"], found["negative"]), hit))
         if not hit:
             asker.tell(case["expect"], found, case["text"])
-    gap = _calibration_gap(sure)
+    gap = calibration_gap(sure)
     return Score(len(cases), {"accuracy": _share(right, len(cases)), "calibration error": gap})
 
 
-def _calibration_gap(sure: list[tuple[float, bool]], bins: int = 5) -> float:
+def calibration_gap(sure: list[tuple[float, bool]], bins: int = 5) -> float:
     """Expected calibration error (Guo et al. 2017): how far probability and success are apart."""
     gap = 0.0
     for number in range(bins):
