@@ -13,7 +13,7 @@ from dimora.core.types import Event, Progress
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.ready._desk import Desk, quoted, require_text
 from dimora.tasks.ready._faithful import Unsupported, find_unsupported
-from dimora.tasks.ready._language import detect_language
+from dimora.tasks.ready._language import detect_language, is_common_word
 from dimora.tasks.ready._parts import split_text
 from dimora.tasks.ready._search import rank_passages
 from dimora.tasks.ready._values import find_span
@@ -77,8 +77,9 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         " l'ha detto.",
         "ask_decisions": "Che cosa è stato deciso? Una frase breve per ogni decisione; nulla, se"
         " non si è deciso nulla.",
-        "ask_actions": "Quali compiti ha preso qualcuno? Per ciascuno: chi lo fa (who), che cosa"
-        " fa (what), entro quando (due); vuoto, se nessuno lo dice.",
+        "ask_actions": "Chi si è impegnato a fare che cosa, ed entro quando? Per ogni impegno: il"
+        " nome di chi lo fa (who), che cosa fa (what), entro quando (due); vuoto, se nessuno lo"
+        " dice.",
         "title": "Verbale",
         "present": "Presenti",
         "points": "Argomenti",
@@ -91,8 +92,9 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "ask_points": "¿De qué se habló? Una frase breve por cada tema, sin decir quién lo dijo.",
         "ask_decisions": "¿Qué se decidió? Una frase breve por cada decisión; nada, si no se"
         " decidió nada.",
-        "ask_actions": "¿Qué tareas asumió alguien? De cada una: quién la hace (who), qué hace"
-        " (what) y para cuándo (due); vacío, si nadie lo dice.",
+        "ask_actions": "¿Quién se comprometió a hacer qué, y para cuándo? De cada compromiso: el"
+        " nombre de quien lo hace (who), qué hace (what) y para cuándo (due); vacío, si nadie lo"
+        " dice.",
         "title": "Acta",
         "present": "Presentes",
         "points": "Temas",
@@ -240,9 +242,14 @@ def _actions(told: Any, text: str) -> tuple[Action, ...]:
 
 
 def _standing(words: str, text: str) -> str:
-    """The words as the text has them; nothing where it has not."""
+    """The words as the text has them; nothing where it has not, or where they say nothing."""
     span = find_span(words, text)
-    return text[slice(*span)] if span else ""
+    if span is None or is_common_word(words.strip()):
+        return ""
+    start, end = span
+    # Part of a word is another word.
+    around = (text[start - 1 : start] + text[start], text[end - 1] + text[end : end + 1])
+    return "" if any(len(pair) == 2 and pair.isalnum() for pair in around) else text[start:end]
 
 
 def nearest_line(words: str, lines: Sequence[str]) -> int:

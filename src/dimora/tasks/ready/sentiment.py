@@ -51,9 +51,9 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "ask_kind": "Il testo è un'opinione o un'informazione?",
         "opinion": "opinione",
         "neutral": "informazione",
-        "system": 'Giudichi il sentimento di chi scrive: "positivo" se loda, "negativo" se si'
-        " lamenta. Rispondi in JSON, con una di queste parole tra virgolette: {labels}.",
-        "ask": "Chi scrive è contento o scontento?",
+        "system": "Giudichi il sentimento di un testo."
+        " Rispondi in JSON, con una di queste parole tra virgolette: {labels}.",
+        "ask": "Qual è il sentimento del testo?",
         "positive": "positivo",
         "negative": "negativo",
     },
@@ -63,9 +63,9 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "ask_kind": "¿El texto es una opinión o una información?",
         "opinion": "opinión",
         "neutral": "información",
-        "system": 'Juzgas el sentimiento de quien escribe: "positivo" si elogia, "negativo" si se'
-        " queja. Responde en JSON, con una de estas palabras entre comillas: {labels}.",
-        "ask": "¿Quien escribe está contento o descontento?",
+        "system": "Juzgas el sentimiento de un texto."
+        " Responde en JSON, con una de estas palabras entre comillas: {labels}.",
+        "ask": "¿Cuál es el sentimiento del texto?",
         "positive": "positivo",
         "negative": "negativo",
     },
@@ -75,9 +75,9 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "ask_kind": "Is the text an opinion or information?",
         "opinion": "opinion",
         "neutral": "information",
-        "system": 'You judge how a writer feels: "positive" for praise, "negative" for a complaint.'
+        "system": "You judge the sentiment of a text."
         " Answer in JSON, with one of these words in quotes: {labels}.",
-        "ask": "Is the writer pleased or displeased?",
+        "ask": "What is the sentiment of the text?",
         "positive": "positive",
         "negative": "negative",
     },

@@ -78,3 +78,9 @@ def test_points_decisions_and_tasks_are_asked_for_one_by_one():
     assert [item["words"] for item in told["decisions"]] == ["They take the offer"]
     assert told["actions"][0]["who"] == "Lucia"
     assert told["actions"][0]["due"] == "tomorrow"
+
+
+def test_a_word_that_says_nothing_is_no_term_and_part_of_a_word_is_none():
+    told = [{"actions": [{"what": "signs", "who": "Mar", "due": "it"}]}]
+    (action,) = make_minutes(told, TEXT, "", WORDS).actions
+    assert (action.who, action.due) == ("", "")
