@@ -15,10 +15,10 @@ from jsonschema import Draft202012Validator
 
 from dimora import tasks
 from dimora.cli.main import program
+from dimora.core.languages import LANGUAGES
 from dimora.core.types import Request
 from dimora.tasks.ready.base import (
     COMMON,
-    LANGUAGES,
     ReadyRequest,
     fields_of,
     request_of,
