@@ -28,12 +28,12 @@ from dimora.knowledge.vectors import Mask, Matrices, Matrix, Rows
 from dimora.tasks.knowing import Filters, Passage, Piece
 
 # What each half brings to the fusion, at least.
-_CANDIDATES = 48
+_CANDIDATES = 32
 # The constant of the fusion, as in its paper.
 _RANK = 60
 _K1, _B = 1.2, 0.75
 # Rows that are read of the index, and terms of a question; the rarest terms go first.
-_MOST_ROWS = 20_000
+_MOST_ROWS = 10_000
 _MOST_TERMS = 24
 # Pieces that share so many of their terms are one for a reader.
 _ALIKE = 0.85
@@ -155,7 +155,7 @@ class _Finder:
             rows = self._connection.execute(
                 f"SELECT rowid FROM {table} WHERE {table} MATCH ? LIMIT ?", (f'"{term}"', room)
             ).fetchall()
-            found = matrix.places(np.fromiter((row for (row,) in rows), np.int64, len(rows)))
+            found = matrix.places(np.array(rows, np.int64).reshape(-1))
             places.append(found)
             weights.append(np.full(len(found), self._rarity[term]))
             room -= count
