@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from dimora.cli.reading import text_of
+from dimora.cli.reading import Texts, text_of
 from dimora.core.errors import BadRequest
 
 HASH, INPUT, ERROR = "hash", "input", "error"
@@ -46,21 +46,23 @@ def read_rows(source: Path, main: str, known: Sequence[str]) -> Iterator[Row]:
     elif source.suffix.lower() in (".csv", ".tsv"):
         yield from _rows_of_table(source, main, known)
     elif source.is_file():
-        yield _row_of_file(source, source.name, main)
+        with Texts() as texts:
+            yield _row_of_file(source, source.name, main, texts)
     else:
         raise BadRequest("there is no such folder or file to read", param="in")
 
 
 def _rows_of_folder(folder: Path, main: str) -> Iterator[Row]:
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and not any(part.startswith(".") for part in Path(name).parts):
-            yield _row_of_file(path, name, main)
+    with Texts() as texts:
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder).as_posix()
+            if path.is_file() and not any(part.startswith(".") for part in Path(name).parts):
+                yield _row_of_file(path, name, main, texts)
 
 
-def _row_of_file(path: Path, name: str, main: str) -> Row:
+def _row_of_file(path: Path, name: str, main: str, texts: Texts) -> Row:
     try:
-        return Row(name, {main: text_of(path)})
+        return Row(name, {main: texts.of(path)})
     except BadRequest as why:
         return Row(name, error=why.message)
 

@@ -129,3 +129,11 @@ class Overloaded(DimoraError):
 class StorageFull(DimoraError):
     status = 507
     code = "storage_full"
+
+
+def error_named(kind: str, message: str, *, hint: str = "", code: str = "") -> DimoraError:
+    """An error of this tree by the name of its class, as another process told it."""
+    found = globals().get(kind)
+    if not (isinstance(found, type) and issubclass(found, DimoraError)):
+        found = InternalError
+    return found(message, hint=hint, code=code)

@@ -45,18 +45,20 @@ class Shelf:
         Raises ConfigurationError, naming those there are, if no plug-in has this name.
         """
         foreign = self._foreign()
-        if name in foreign:
-            return importlib.import_module(foreign[name])
-        if name not in self.names():
+        if name not in foreign and name not in self.names():
             raise ConfigurationError(
                 f"there is no {name!r} in {self.package}",
                 hint=f"choose one of: {', '.join(self.names())}",
             )
-        return importlib.import_module(f"{self.package}.{name}")
+        return self._import(name, foreign)
 
     def all(self) -> dict[str, ModuleType]:
         """Every plug-in by name, imported."""
-        return {name: self.load(name) for name in self.names()}
+        foreign = self._foreign()
+        return {name: self._import(name, foreign) for name in self.names()}
+
+    def _import(self, name: str, foreign: dict[str, str]) -> ModuleType:
+        return importlib.import_module(foreign.get(name, f"{self.package}.{name}"))
 
     def _foreign(self) -> dict[str, str]:
         if not self._third_party:

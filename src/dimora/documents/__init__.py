@@ -3,4 +3,10 @@ its own, see `reading`; nothing here knows models or collections."""
 
 from dimora.core.shelf import Shelf
 
-SHELF = Shelf("dimora.documents", furniture=frozenset({"reading", "limits"}))
+SHELF = Shelf(
+    "dimora.documents",
+    furniture=frozenset({"kinds", "limits", "messages", "opening", "reading", "refusals"})
+    | {"visible", "worker"},
+)
+# Reads what is text and nothing better is known of.
+FALLBACK = "text"

@@ -2,11 +2,16 @@
 
 A file on this shelf has
 
+    NAME: str                         as people call the type, such as "PDF"
     ENDINGS: tuple[str, ...]          of file names, small letters, with the dot
     MEDIA_TYPES: tuple[str, ...]      the first one is told of its documents
     EXTRA: str                        the optional extra of the package it needs, "" for none
-    def is_it(head: bytes, name: str) -> bool    whether these first bytes are of this type
+    def is_it(head: bytes, name: str) -> bool    whether these first bytes, or all, surely are
+                                                 of this type; the name may help to say so
     def read(data: bytes, name: str, budget: Budget) -> Document
+
+and, if the tests cannot make one, `example() -> bytes`: a small file with the words "Dimora reads".
+Libraries are imported where they are used: all types are asked what a file is.
 """
 
 from __future__ import annotations
@@ -16,6 +21,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from dimora.documents import refusals
+
 Kind = Literal["heading", "paragraph", "item", "table", "code"]
 
 
@@ -24,7 +31,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
 
     `level` is that of a heading, from 1. `page` counts from 1, 0 where there are none. `place` says
     where it stands in other words, such as the name of a sheet. The text of a table is Markdown,
-    its first line the heads of the columns.
+    its first line the heads of the columns; a long one comes in several blocks with the same heads.
     """
 
     kind: Kind
@@ -55,19 +62,45 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
         """All blocks, parted by empty lines."""
         return "\n\n".join(block.text for block in self.blocks)
 
+    @property
+    def whole_text(self) -> str:
+        """That, and the texts of all that was in it, each under its name."""
+        inside = (f"{one.name}\n\n{one.whole_text}" for one in self.attachments)
+        return "\n\n".join(part for part in (self.text, *inside) if part)
+
 
 class Budget(msgspec.Struct, kw_only=True):
-    """What reading a file may still take; a reader asks before it takes."""
+    """What reading a file may still take; a reader asks before it takes.
+
+    All three raise BadRequest (`document_too_large`) when nothing is left.
+    """
 
     pages: int
     unpacked_bytes: int
     characters: int
     depth: int
 
+    def take_pages(self, count: int) -> None:
+        if count > self.pages:
+            raise refusals.too_large(f"it has {count} pages, and {self.pages} are read")
+        self.pages -= count
+
+    def take_unpacked(self, size_bytes: int) -> None:
+        if size_bytes > self.unpacked_bytes:
+            most = self.unpacked_bytes // 2**20
+            raise refusals.too_large(f"unpacked it has more than {most} MiB")
+        self.unpacked_bytes -= size_bytes
+
+    def take_characters(self, count: int) -> None:
+        if count > self.characters:
+            raise refusals.too_large("it has more text than is read")
+        self.characters -= count
+
 
 class FileType(Protocol):
     """The shape of a file on this shelf."""
 
+    NAME: str
     ENDINGS: tuple[str, ...]
     MEDIA_TYPES: tuple[str, ...]
     EXTRA: str
@@ -75,4 +108,7 @@ class FileType(Protocol):
     is_it: Callable[[bytes, str], bool]
 
     def read(self, data: bytes, name: str, budget: Budget) -> Document:
-        """Raises BadRequest for a file that is broken, sealed by a password, or over budget."""
+        """Raises BadRequest for a file that is broken, sealed by a password, or over budget.
+
+        Any other exception is taken as a broken file. Invisible characters are removed afterwards.
+        """

@@ -154,6 +154,18 @@ class ModelStore:
             folder=self.assembly.require_usable_folder(manifest.of_kind("file"), model.name),
         )
 
+    def documents(self, model: Model) -> list[tuple[str, str, str]]:
+        """Name, digest and path of each document that belongs to a model, checked like its files.
+
+        Raises InvalidModel.
+        """
+        if model.weights_digest.startswith("file:"):
+            return []
+        return [
+            (layer.name, layer.digest, str(self.assembly.require_usable(layer, model.name)))
+            for layer in self._manifest_of(model).of_kind("document")
+        ]
+
     def copy(self, source: str, destination: str) -> None:
         """Give a model a second name. Raises NotFound, BadRequest, StorageFull."""
         require_name(source, "source")

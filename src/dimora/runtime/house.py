@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -38,6 +39,7 @@ from dimora.models.names import full_name, is_file_name, path_of
 from dimora.models.remote.access import access_of
 from dimora.models.store import ModelStore
 from dimora.runtime.bandwidth import bandwidth
+from dimora.runtime.knowing import KnowledgeFor
 from dimora.runtime.lending import Lending, LentReservation
 from dimora.runtime.planning import Planner
 from dimora.runtime.processor import processor_name
@@ -60,6 +62,9 @@ from dimora.tasks.keeping import BundledModel, BundleKey, BundleTold, Fault, Sto
 from dimora.tasks.options import Options
 from dimora.tasks.profile import Benched, BenchWish, Profile
 from dimora.tasks.recipe import Recipe
+
+if TYPE_CHECKING:
+    from dimora.knowledge.room import KnowledgeRoom
 
 _log = logging.getLogger("dimora.runtime")
 
@@ -88,6 +93,16 @@ class House:
         self.acceptances = Acceptances(settings.acceptances_path, settings.accepted_licences)
         self.speeds = Speeds(settings.home / "cache")
         self._identities = Identities(settings)
+        self._knowledge: KnowledgeRoom | None = None
+
+    def knowledge(self) -> KnowledgeRoom:
+        """What all workspaces know."""
+        if self._knowledge is None:
+            # Only who asks for documents needs a database, and most do not.
+            from dimora.knowledge.room import KnowledgeRoom
+
+            self._knowledge = KnowledgeRoom(self.settings.home / "knowledge")
+        return self._knowledge
 
     async def start(self) -> None:
         """Raises DimoraError when the house could not keep its promises."""
@@ -106,6 +121,8 @@ class House:
     async def close(self) -> None:
         """End all workers; safe to call twice."""
         await self.lending.close()
+        if self._knowledge is not None:
+            await self._knowledge.close()
         await asyncio.to_thread(self.speeds.save)
         self.acceptances.close()
         self.audit.close()
@@ -226,6 +243,7 @@ class RoomsFor:
         self.principal = principal
         self.content = content
         self.models = ModelsFor(house, self)
+        self.knowledge = KnowledgeFor(house, principal)
         self.found = ""
         self.reserved: tuple[str, str] | None = None
         self._house = house

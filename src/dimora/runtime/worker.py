@@ -8,7 +8,6 @@ when the engine is beyond help, and with its parent.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import queue
 import signal
@@ -21,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from dimora.core.errors import DimoraError, InternalError, WorkerDied
 from dimora.core.frames import FrameReader, pack
+from dimora.core.worker_processes import die_with_parent
 from dimora.engines import SHELF
 from dimora.engines.base import Cancellation, Engine
 from dimora.runtime import messages
@@ -33,7 +33,6 @@ _QUICK_THREADS = 4
 _SPARE_THREADS = 4
 # How long an engine may take to put its things away before the process ends without that.
 _GRACE_SECONDS = 1.0
-_PR_SET_PDEATHSIG = 1
 
 
 class Outlet:
@@ -216,14 +215,8 @@ def work(pipe: socket.socket) -> None:
     engine.close()
 
 
-def _die_with_parent() -> None:
-    """Linux: the kernel kills us when the server dies, also when we are deep in native code."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def main() -> None:
-    _die_with_parent()
+    die_with_parent()
     # Ctrl-C at a terminal is for the server.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -7,33 +7,24 @@ request on it fails at once with WorkerDied.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
 import socket
 import subprocess
-import sys
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
 import psutil
 
-from dimora.core import errors
-from dimora.core.errors import DimoraError, InternalError, WorkerDied
+from dimora.core.errors import DimoraError, InternalError, WorkerDied, error_named
 from dimora.core.frames import FrameReader, pack
+from dimora.core.worker_processes import reap, start_process
 from dimora.prompts.prompt import Prompt
 from dimora.runtime import messages
 from dimora.storage.disk import make_private_directory
 from dimora.tasks.base import Embedded, Finish, TextsToEmbed, Token
 from dimora.tasks.options import Sampling
 
-# What a worker may know of our environment. Keys, tokens and proxies are not in it.
-_ENVIRONMENT = frozenset(
-    "PATH HOME USER LANG TMPDIR TEMP TMP SYSTEMROOT LD_LIBRARY_PATH DYLD_LIBRARY_PATH PYTHONPATH"
-    " VIRTUAL_ENV CUDA_VISIBLE_DEVICES HIP_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES"
-    " GGML_VK_VISIBLE_DEVICES GPU_DEVICE_ORDINAL HSA_OVERRIDE_GFX_VERSION OMP_NUM_THREADS".split()
-)
 # How long a worker may take to end by itself before it is killed.
 _GRACE_SECONDS = 5.0
 
@@ -140,7 +131,7 @@ class Worker:
     async def stop(self) -> None:
         """End the process; returns when its memory is free."""
         self._pipe.close()
-        await _reap(self._process)
+        await reap(self._process, _GRACE_SECONDS)
 
 
 async def start_worker(load: messages.Load, *, log_path: Path, timeout_seconds: float) -> Worker:
@@ -171,7 +162,7 @@ async def start_worker(load: messages.Load, *, log_path: Path, timeout_seconds: 
         return Worker(process, pipe, _expect(frame, messages.Ready))
     except BaseException as failure:
         pipe.close()
-        await asyncio.shield(_reap(process))
+        await asyncio.shield(reap(process, _GRACE_SECONDS))
         if isinstance(failure, TimeoutError):
             raise InternalError(
                 f"loading took longer than {timeout_seconds:.0f} s",
@@ -182,44 +173,13 @@ async def start_worker(load: messages.Load, *, log_path: Path, timeout_seconds: 
 
 
 def _spawn(pipe: socket.socket, log_path: Path) -> subprocess.Popen[bytes]:
-    """Start the process, from the main thread: a child that is to die with its parent dies with
-    the very thread that started it."""
     with _open_private(log_path) as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "dimora.runtime.worker", str(pipe.fileno())],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=(pipe.fileno(),),
-            env=_worker_environment(os.environ),
-            start_new_session=True,
-        )
+        return start_process("dimora.runtime.worker", pipe, log)
 
 
 def _open_private(path: Path) -> BinaryIO:
     make_private_directory(path.parent)
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
-
-
-def _worker_environment(ours: Mapping[str, str]) -> dict[str, str]:
-    kept = {n: v for n, v in ours.items() if n.upper() in _ENVIRONMENT or n.startswith("LC_")}
-    # Libraries of engines that call home unless they are told not to.
-    silent = {"OPENVINO_TELEMETRY_OPT_OUT": "1", "ORT_DISABLE_TELEMETRY": "1"}
-    return kept | silent | {"PYTHONUNBUFFERED": "1"}
-
-
-async def _reap(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        await asyncio.to_thread(process.wait, _GRACE_SECONDS)
-    # An engine's own child must not outlive its worker, nor a worker its time.
-    _signal_family(process.pid)
-    await asyncio.to_thread(process.wait)
-
-
-def _signal_family(leader: int) -> None:
-    """Kill what is left in the worker's session; it leads a process group of its own."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, signal.SIGKILL)
 
 
 class _Asked:
@@ -235,7 +195,7 @@ class _Asked:
         if isinstance(frame, DimoraError):
             raise frame
         if isinstance(frame, messages.Failed):
-            raise _rebuilt(frame)
+            raise error_named(frame.kind, frame.message, hint=frame.hint, code=frame.code)
         return frame
 
 
@@ -296,10 +256,3 @@ def _expect(frame: object, kind: type[_F]) -> _F:
     if not isinstance(frame, kind):
         raise InternalError(f"the worker answered with {type(frame).__name__}")
     return frame
-
-
-def _rebuilt(failed: messages.Failed) -> DimoraError:
-    kind = getattr(errors, failed.kind, InternalError)
-    if not (isinstance(kind, type) and issubclass(kind, DimoraError)):
-        kind = InternalError
-    return kind(failed.message, hint=failed.hint, code=failed.code)

@@ -16,6 +16,7 @@ from dimora.tasks.advice import Acceptance, Advice, Forecast, Speed, Terms
 from dimora.tasks.card import Card, Difference
 from dimora.tasks.finding import Finding
 from dimora.tasks.keeping import BundledModel, BundleKey, BundleTold, Fault, StoreTold
+from dimora.tasks.knowing import Knowledge
 from dimora.tasks.options import LoadOptions, Options, Sampling
 from dimora.tasks.profile import Benched, BenchWish, Profile
 from dimora.tasks.recipe import Recipe
@@ -435,6 +436,7 @@ class Rooms(Protocol):
 
     principal: Principal
     models: Models
+    knowledge: Knowledge
     content: AsyncIterator[bytes] | None
     """What came with the request beside its words, such as an upload; read it at most once."""
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
 from dimora.core.types import Event
+
+if TYPE_CHECKING:
+    from dimora.tasks.base import Model
 
 
 class Collection(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +35,8 @@ class Collection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KnownDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """A document of a collection. `name` is its path below the folder that was added, or its own.
+    """A document of a collection. `name` is its path from the folder that was added on, that
+    folder's name first (`contracts/2024/lease.pdf`), or its own.
 
     `error` says why nothing is known of it. `invisible` characters were taken out of it.
     """
@@ -86,8 +90,8 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
     """A piece that was found. `score` is the fused one: only its order means something.
-    `similarity` is the cosine to the question, `word_share` the share of the question's rare words
-    that stand in it; -1 where it was not found that way."""
+    `similarity` is the cosine to the question, `word_share` the share of the question's words that
+    stand in it, rare ones weighing more; -1 where that was not looked for."""
 
     collection: str
     document: str
@@ -123,11 +127,17 @@ class Ingested(Event, frozen=True, kw_only=True, tag="ingested"):
 
 
 class Offered(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that may be taken in: either `path` on this machine, or its bytes."""
+    """A file that may be taken in: either `path` on this machine, or its bytes.
+
+    `folder` is the path of the folder it was found in, of those that were named. `digest` is the
+    sha256 in hexadecimal digits where it is known beforehand.
+    """
 
     name: str
     path: str = ""
+    folder: str = ""
     data: bytes = b""
+    digest: str = ""
     size_bytes: int = 0
     modified_at: float = 0.0
 
@@ -152,24 +162,41 @@ class Knowledge(Protocol):
         """The one of this name if it is there. Raises BadRequest for a name that is none, Conflict
         where it has another embedder."""
 
+    async def change_collection(
+        self, name: str, *, folders: Sequence[str] | None = None, about: str | None = None
+    ) -> Collection:
+        """None leaves as it is. Raises Forbidden for folders to all but the terminal, Conflict for
+        two folders with the same last name."""
+
     async def drop_collection(self, name: str) -> None:
         """Leaves no row, vector or word of it."""
 
     async def documents(self, collection: str) -> list[KnownDocument]:
         """By name."""
 
+    async def document(self, collection: str, document: str) -> KnownDocument:
+        """By id or name."""
+
     async def offers(self, paths: Sequence[str]) -> list[Offered]:
-        """The files of paths and folders. Raises Forbidden to all but the terminal."""
+        """The files of paths and folders, by name; hidden ones only where they are named.
+
+        Raises Forbidden to all but the terminal, NotFound for a path where nothing is.
+        """
+
+    def documents_of(self, model: Model) -> AsyncGenerator[Offered, None]:
+        """The documents that belong to a model, one at a time with their bytes."""
 
     async def is_known(self, collection: str, offered: Offered) -> KnownDocument | None:
-        """The document of this name if it is unchanged."""
+        """The document of this name if it is unchanged and was cut as it would be now; one that
+        could not be read is not known."""
 
     def pieces(
         self, offered: Offered, count: Count, budget_tokens: int
     ) -> AsyncGenerator[KnownDocument | Piece, None]:
         """Read a file in a process of its own and cut it: what is known of it, then its pieces.
 
-        Raises BadRequest for a file that cannot be read.
+        Raises BadRequest for a file that cannot be read; to keep that it could not, `put` a
+        document with its `error` and no pieces.
         """
 
     async def put(
@@ -179,7 +206,9 @@ class Knowledge(Protocol):
         pieces: Sequence[Piece],
         vectors: Sequence[Sequence[float]],
     ) -> KnownDocument:
-        """Takes the place of the document of the same name, at once and whole."""
+        """Takes the place of the document of the same name, at once and whole, and keeps its id
+        unless it brings one. Chunks, tokens and `added_at` are filled in. Vectors need not be of
+        length one, and are of one width in a collection."""
 
     async def remove(self, collection: str, document: str) -> KnownDocument:
         """By id or name; leaves no row, vector or word of it."""
@@ -193,7 +222,14 @@ class Knowledge(Protocol):
         limit: int,
         filters: Filters,
     ) -> list[Passage]:
-        """By meaning and by word, fused by rank, best first, no two alike."""
+        """By meaning and by word, fused by rank, best first, no two alike.
+
+        Without a vector by word alone, without a question by meaning alone. Raises BadRequest for a
+        vector of another width than the collection's.
+        """
 
     async def around(self, passage: Passage, before: int, after: int) -> list[Piece]:
         """Neighbours of a passage in its document, in order, without itself."""
+
+    def export(self, collection: str) -> AsyncGenerator[KnownDocument | Piece, None]:
+        """Every document by name, each before its pieces in order."""

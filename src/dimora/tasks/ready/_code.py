@@ -12,8 +12,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Literal
 
-from dimora.tasks.ready._language import detect_language
-from dimora.tasks.ready.base import Language
+from dimora.core.languages import Language, detect_language
 
 Parsed = Literal["yes", "no", "unknown"]
 

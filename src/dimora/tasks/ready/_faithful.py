@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from dimora.tasks.ready._language import is_common_word
+from dimora.core.languages import is_common_word
 
 _NUMBER = re.compile(r"\d+(?:[.,'’\u00a0\u202f]\d+)*")
 _WORD = re.compile(r"[^\W\d_](?:[^\W_]|['’.&-](?=[^\W_]))*")

@@ -8,7 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-from dimora.tasks.ready._language import is_common_word
+from dimora.core.languages import is_common_word
 
 # Words are compared by their beginnings: endings are grammar in all three languages.
 _STEM_CHARACTERS = 5

@@ -8,11 +8,9 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 from msgspec import Meta
 
+from dimora.core.languages import Language
 from dimora.core.types import Event, Request
 from dimora.tasks.options import Options
-
-Language = Literal["it", "es", "en"]
-LANGUAGES: tuple[Language, ...] = ("it", "es", "en")
 
 # Fields that every ready task has, which are not the job's own.
 COMMON = frozenset({"model", "batch", "warnings", "options", "keep_alive", "language"})

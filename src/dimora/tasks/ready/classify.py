@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from dimora.core.errors import BadRequest
+from dimora.core.languages import Language, detect_language
 from dimora.core.types import Event
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.ready._desk import Desk, require_text
@@ -18,8 +19,7 @@ from dimora.tasks.ready._labels import (
     judge,
     ranked,
 )
-from dimora.tasks.ready._language import detect_language
-from dimora.tasks.ready.base import Language, ReadyRequest, answered
+from dimora.tasks.ready.base import ReadyRequest, answered
 
 RIGHT: Right = "use"
 

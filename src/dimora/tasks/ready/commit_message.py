@@ -10,13 +10,14 @@ import msgspec
 from msgspec import Meta
 
 from dimora.core.errors import BadRequest
+from dimora.core.languages import Language
 from dimora.core.types import Event, Progress
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.ready._desk import Desk, quoted, require_text
 from dimora.tasks.ready._faithful import find_unsupported
 from dimora.tasks.ready._labels import judge
 from dimora.tasks.ready._parts import split_text
-from dimora.tasks.ready.base import Language, ReadyRequest, answered
+from dimora.tasks.ready.base import ReadyRequest, answered
 
 RIGHT: Right = "use"
 

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from dimora.core.languages import Language, detect_language
 from dimora.core.types import Event, Progress
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.ready._desk import Desk, quoted, require_text
 from dimora.tasks.ready._faithful import Unsupported, find_unsupported
 from dimora.tasks.ready._labels import weigh_labels
-from dimora.tasks.ready._language import detect_language
-from dimora.tasks.ready.base import Language, ReadyRequest, answered
+from dimora.tasks.ready.base import ReadyRequest, answered
 
 RIGHT: Right = "use"
 

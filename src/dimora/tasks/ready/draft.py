@@ -9,12 +9,12 @@ import msgspec
 from msgspec import Meta
 
 from dimora.core.errors import BadRequest
+from dimora.core.languages import Language, detect_language
 from dimora.core.types import Event
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.ready._desk import Answer, Desk, quoted, require_text
 from dimora.tasks.ready._faithful import Unsupported, find_unsupported
-from dimora.tasks.ready._language import detect_language
-from dimora.tasks.ready.base import Language, ReadyRequest, answered
+from dimora.tasks.ready.base import ReadyRequest, answered
 
 RIGHT: Right = "use"
 

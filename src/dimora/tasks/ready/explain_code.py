@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from dimora.core.languages import Language
 from dimora.core.types import Event, Progress
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.ready._code import fenced, find_foreign_names, language_of, names_defined
 from dimora.tasks.ready._desk import Desk, require_text
 from dimora.tasks.ready._parts import split_text
-from dimora.tasks.ready.base import Language, ReadyRequest, answered
+from dimora.tasks.ready.base import ReadyRequest, answered
 
 RIGHT: Right = "use"
 

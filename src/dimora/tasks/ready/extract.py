@@ -12,13 +12,13 @@ import msgspec
 from msgspec import Meta
 
 from dimora.core.errors import BadRequest
+from dimora.core.languages import Language, detect_language
 from dimora.core.types import Event, Progress
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.ready._desk import Answer, Desk, quoted, require_text
-from dimora.tasks.ready._language import detect_language
 from dimora.tasks.ready._parts import split_text
 from dimora.tasks.ready._values import Kind, find_span, least_logprob, read_kind, read_value
-from dimora.tasks.ready.base import Language, ReadyRequest, answered
+from dimora.tasks.ready.base import ReadyRequest, answered
 
 RIGHT: Right = "use"
 

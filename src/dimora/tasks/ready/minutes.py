@@ -9,15 +9,15 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from dimora.core.languages import Language, detect_language
 from dimora.core.types import Event, Progress
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.ready._desk import Desk, quoted, require_text
 from dimora.tasks.ready._faithful import Unsupported, find_unsupported
-from dimora.tasks.ready._language import detect_language
 from dimora.tasks.ready._parts import split_text
 from dimora.tasks.ready._search import rank_passages
 from dimora.tasks.ready._values import find_span
-from dimora.tasks.ready.base import Language, ReadyRequest, answered
+from dimora.tasks.ready.base import ReadyRequest, answered
 
 RIGHT: Right = "use"
 

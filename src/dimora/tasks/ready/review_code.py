@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from dimora.core.languages import Language
 from dimora.core.types import Event, Progress
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.ready._code import fenced, language_of
 from dimora.tasks.ready._desk import Desk, require_text
 from dimora.tasks.ready._diff import changed_lines, is_diff
 from dimora.tasks.ready._parts import split_text
-from dimora.tasks.ready.base import Language, ReadyRequest, answered
+from dimora.tasks.ready.base import ReadyRequest, answered
 
 RIGHT: Right = "use"
 

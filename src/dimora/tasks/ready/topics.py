@@ -12,14 +12,14 @@ import msgspec
 from msgspec import Meta
 
 from dimora.core.errors import BadRequest
+from dimora.core.languages import Language, detect_language, is_common_word
 from dimora.core.types import Event, Progress
 from dimora.tasks import embed
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.ready._clusters import group_vectors
 from dimora.tasks.ready._desk import Desk, quoted
 from dimora.tasks.ready._faithful import find_unsupported
-from dimora.tasks.ready._language import detect_language, is_common_word
-from dimora.tasks.ready.base import Language, ReadyRequest, answered
+from dimora.tasks.ready.base import ReadyRequest, answered
 
 RIGHT: Right = "use"
 

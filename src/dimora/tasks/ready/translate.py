@@ -11,11 +11,11 @@ import msgspec
 from msgspec import Meta
 
 from dimora.core.errors import BadRequest
+from dimora.core.languages import Language, detect_language
 from dimora.core.types import Event, Progress
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.ready._desk import Desk, quoted, require_text
 from dimora.tasks.ready._faithful import numbers_of
-from dimora.tasks.ready._language import detect_language
 from dimora.tasks.ready._shapes import (
     Form,
     Piece,
@@ -27,7 +27,7 @@ from dimora.tasks.ready._shapes import (
     take_apart,
     unmask,
 )
-from dimora.tasks.ready.base import Language, ReadyRequest, answered
+from dimora.tasks.ready.base import ReadyRequest, answered
 
 RIGHT: Right = "use"
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from dimora.core.errors import BadRequest
+from dimora.core.languages import Language
 from dimora.core.types import Event, Progress
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.ready._code import (
@@ -24,7 +25,7 @@ from dimora.tasks.ready._code import (
     python_fault,
 )
 from dimora.tasks.ready._desk import Desk, require_text
-from dimora.tasks.ready.base import Language, ReadyRequest, answered
+from dimora.tasks.ready.base import ReadyRequest, answered
 
 RIGHT: Right = "use"
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from dimora.core.languages import Language
 from dimora.core.types import Event, Progress
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.ready._code import (
@@ -22,7 +23,7 @@ from dimora.tasks.ready._code import (
     python_fault,
 )
 from dimora.tasks.ready._desk import Desk, require_text
-from dimora.tasks.ready.base import Language, ReadyRequest, answered
+from dimora.tasks.ready.base import ReadyRequest, answered
 
 RIGHT: Right = "use"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dimora.tasks.ready._language import detect_language
+from dimora.core.languages import detect_language
 
 TEXTS = {
     "it": [

@@ -1,15 +1,16 @@
 """Tells Italian, Spanish and English apart by their commonest words.
 
 Three languages need no model of any language: in running text every third word is one of these.
-Not a task itself.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 
-from dimora.tasks.ready.base import LANGUAGES, Language
+Language = Literal["it", "es", "en"]
+LANGUAGES: tuple[Language, ...] = ("it", "es", "en")
 
 _COMMON: Mapping[Language, frozenset[str]] = {
     "it": frozenset(
@@ -47,8 +48,24 @@ _SAMPLE_CHARACTERS = 6000
 
 def detect_language(text: str, default: Language = "en") -> Language:
     """The language most of the text's words speak for; `default` where none does."""
+    scores = _scores(text, [word.lower() for word in _WORD.findall(_sample(text))])
+    best = max(LANGUAGES, key=lambda language: scores[language])
+    return best if scores[best] > 0 and scores[best] > scores[default] else default
+
+
+def sure_language(text: str) -> Language | None:
+    """The language of a text that is running text of one of the three, else None: tables, code and
+    other languages have few of these words."""
     words = [word.lower() for word in _WORD.findall(_sample(text))]
-    scores = dict.fromkeys(LANGUAGES, 0.0)
+    scores = _scores("", words)
+    best = max(LANGUAGES, key=lambda language: scores[language])
+    second = max(scores[language] for language in LANGUAGES if language != best)
+    is_sure = scores[best] >= max(2.0, len(words) / 8) and scores[best] > 1.5 * second
+    return best if is_sure else None
+
+
+def _scores(text: str, words: list[str]) -> dict[Language, float]:
+    scores: dict[Language, float] = dict.fromkeys(LANGUAGES, 0.0)
     for word in words:
         speakers = [language for language in LANGUAGES if word in _COMMON[language]]
         for language in speakers:
@@ -56,8 +73,7 @@ def detect_language(text: str, default: Language = "en") -> Language:
     lowered = text[:_SAMPLE_CHARACTERS].lower()
     for language, letters in _LETTERS.items():
         scores[language] += 0.5 * sum(lowered.count(letter) for letter in letters)
-    best = max(LANGUAGES, key=lambda language: scores[language])
-    return best if scores[best] > 0 and scores[best] > scores[default] else default
+    return scores
 
 
 def is_common_word(word: str) -> bool:

@@ -1,0 +1,191 @@
+"""The blocks of a page of HTML: what a reader would see of it, and nothing is loaded.
+
+Used by all types that have pages inside: HTML, EPUB, mail.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from dimora.documents._blocks import Blocks, one_line
+
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+# What is not shown, or is of no use as text.
+_SILENT = frozenset(
+    "script style template noscript iframe object embed svg math canvas audio video map head"
+    " select datalist button input textarea -comment".split()
+)
+_PARTING = frozenset(
+    "p div section article main header footer aside nav ul ol dl dt dd figure figcaption address"
+    " blockquote form fieldset details summary center body html hr title".split()
+)
+_HIDDEN_STYLE = re.compile(
+    r"display\s*:\s*none|visibility\s*:\s*hidden|(?:font-size|opacity)\s*:\s*0(?![.\d]*[1-9])"
+    r"|mso-hide\s*:\s*all",
+    re.IGNORECASE,
+)
+# Deeper than this nobody nests on purpose; what is below is taken as one text.
+_DEPTH = 150
+
+
+class Page(NamedTuple):
+    """What was found beside the blocks, and whether anything hidden was left out."""
+
+    title: str
+    hidden: bool
+
+
+def read_page(text: str, blocks: Blocks) -> Page:
+    """Add the blocks of a page."""
+    from selectolax.lexbor import LexborHTMLParser
+
+    tree = LexborHTMLParser(text)
+    head = tree.css_first("head > title")
+    reader = _Reader(blocks)
+    if tree.body is not None:
+        reader.walk(tree.body, 0)
+    reader.close()
+    return Page(one_line(head.text()) if head is not None else "", reader.hidden)
+
+
+class _Reader:
+    """Walks a tree; text gathers until something parts it."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
+        self._open: list[str] = []
+        self._item = ""
+        self.hidden = False
+
+    def close(self) -> None:
+        if self._open:
+            text = "\n".join(one_line(line) for line in "".join(self._open).split("\n"))
+            self._open = []
+            text = text.strip()
+            if text:
+                kind = "item" if self._item else "paragraph"
+                self._blocks.add(kind, self._item + text)  # type: ignore[arg-type]
+                self._item = ""
+
+    def walk(self, node: Any, depth: int) -> None:
+        """Everything below `node`."""
+        child = node.child
+        while child is not None:
+            tag = child.tag
+            if tag == "-text":
+                self._open.append(child.text_content.replace("\n", " "))
+            elif tag in _SILENT:
+                pass
+            elif self._is_hidden(child):
+                self.hidden = True
+            elif depth < _DEPTH:
+                self._element(tag, child, depth + 1)
+            else:
+                self._open.append(child.text())
+            child = child.next
+
+    def _is_hidden(self, node: Any) -> bool:
+        attributes = node.attributes
+        if not attributes:
+            return False
+        style = attributes.get("style")
+        return "hidden" in attributes or bool(style and _HIDDEN_STYLE.search(style))
+
+    def _element(self, tag: str, node: Any, depth: int) -> None:
+        if tag == "br":
+            self._open.append("\n")
+        elif tag in _HEADINGS:
+            self.close()
+            self._blocks.add("heading", self._words(node), level=_HEADINGS[tag])
+        elif tag == "li":
+            self.close()
+            self._item = _mark_of(node)
+            self.walk(node, depth)
+            self.close()
+            self._item = ""
+        elif tag == "pre":
+            self.close()
+            self._blocks.add("code", node.text())
+        elif tag == "table":
+            self._table(node, depth)
+        elif tag in _PARTING:
+            self.close()
+            self.walk(node, depth)
+            self.close()
+        else:
+            self.walk(node, depth)
+
+    def _words(self, node: Any) -> str:
+        """The visible text below a node, on one line."""
+        inner = _Reader(self._blocks)
+        inner.gather(node, 0)
+        self.hidden = self.hidden or inner.hidden
+        return one_line("".join(inner._open))
+
+    def gather(self, node: Any, depth: int) -> None:
+        """All text below as one run; what would part it is a space."""
+        child = node.child
+        while child is not None:
+            tag = child.tag
+            if tag == "-text":
+                self._open.append(child.text_content)
+            elif tag in _SILENT:
+                pass
+            elif self._is_hidden(child):
+                self.hidden = True
+            elif depth < _DEPTH:
+                if tag in _PARTING or tag in ("br", "td", "li"):
+                    self._open.append(" ")
+                self.gather(child, depth + 1)
+            child = child.next
+
+    def _table(self, node: Any, depth: int) -> None:
+        """A table of values; one that only lays out a page is walked through as a page."""
+        self.close()
+        rows = _rows_of(node)
+        if max((len(row) for row in rows), default=0) < 2 or node.css_first("table table"):
+            self._walk_cells(rows, depth)
+            return
+        for caption in (one for one in node.iter() if one.tag == "caption"):
+            self._blocks.add("paragraph", self._words(caption))
+        cells = [[cell for one in row for cell in self._spanned(one)] for row in rows]
+        self._blocks.add_table(cells)
+
+    def _walk_cells(self, rows: list[list[Any]], depth: int) -> None:
+        for row in rows:
+            for cell in row:
+                if depth < _DEPTH and not self._is_hidden(cell):
+                    self.walk(cell, depth + 1)
+                self.close()
+
+    def _spanned(self, cell: Any) -> list[str]:
+        """Its text, and empty cells for the other columns it spans."""
+        if self._is_hidden(cell):
+            self.hidden = True
+            return [""]
+        span = cell.attributes.get("colspan") or ""
+        return [self._words(cell)] + [""] * (min(int(span), 50) - 1 if span.isdecimal() else 0)
+
+
+def _mark_of(node: Any) -> str:
+    parent = node.parent
+    if parent is None or parent.tag != "ol":
+        return "- "
+    number = 1
+    before = node.prev
+    while before is not None and number < 10_000:
+        number += before.tag == "li"
+        before = before.prev
+    return f"{number}. "
+
+
+def _rows_of(table: Any) -> list[list[Any]]:
+    """The cells of its own rows, not of tables within."""
+    rows: list[list[Any]] = []
+    groups = [table, *(n for n in table.iter() if n.tag in ("thead", "tbody", "tfoot"))]
+    for group in groups:
+        for row in group.iter():
+            if row.tag == "tr":
+                rows.append([cell for cell in row.iter() if cell.tag in ("td", "th")])
+    return rows

@@ -1,0 +1,133 @@
+"""Mails as they travel (RFC 5322, MIME): head, body, and attachments read in their turn."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, cast
+
+from dimora.documents import refusals
+from dimora.documents._blocks import Blocks, one_line
+from dimora.documents._decoding import decoded, is_text
+from dimora.documents._letters import add_body, add_head
+from dimora.documents.base import Budget, Document
+from dimora.documents.opening import Attachments
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage, Message
+
+NAME = "mail"
+ENDINGS = (".eml", ".mht", ".mhtml")
+MEDIA_TYPES = ("message/rfc822", "multipart/related")
+EXTRA = ""
+
+_HEAD = ("From", "To", "Cc", "Date", "Subject")
+_PARTS = 1000
+_BEGINNING = re.compile(
+    rb"(?:From [^\r\n]*\r?\n)?(?:[!-9;-~]+:[^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*){1,100}\r?\n"
+)
+_TELLING = re.compile(
+    rb"^(?:message-id|mime-version|return-path|received|x-mailer):", re.IGNORECASE | re.MULTILINE
+)
+_FROM = re.compile(rb"^from:", re.IGNORECASE | re.MULTILINE)
+
+
+def is_it(head: bytes, name: str) -> bool:
+    if name.lower().endswith(ENDINGS):
+        return is_text(head)
+    begin = _BEGINNING.match(head[:65536])
+    return bool(begin and _TELLING.search(begin[0]) and _FROM.search(begin[0]))
+
+
+def read(data: bytes, name: str, budget: Budget) -> Document:
+    from email.parser import BytesParser
+    from email.policy import default
+
+    message = BytesParser(policy=default).parsebytes(data)
+    if not message.keys():
+        raise refusals.unreadable(NAME)
+    blocks = Blocks(budget)
+    add_head(blocks, [(field, _field(message, field)) for field in _HEAD])
+    parts = _Parts(message)
+    hidden = add_body(blocks, parts.plain, parts.html)
+    inside = Attachments(budget)
+    for number, (called, content) in enumerate(parts.attached, 1):
+        inside.add(called or f"attachment {number}", content)
+    warnings = list(inside.warnings)
+    if hidden:
+        warnings.append("hidden text was left out")
+    if parts.left_out:
+        warnings.append(f"more than {_PARTS} parts: the others were left out")
+    return Document(
+        name=name,
+        media_type=MEDIA_TYPES[0],
+        blocks=blocks.all(),
+        title=one_line(_field(message, "Subject")),
+        attachments=tuple(inside.documents),
+        warnings=tuple(warnings),
+    )
+
+
+class _Parts:
+    """The parts of a message, sorted into body and attachments."""
+
+    def __init__(self, message: EmailMessage) -> None:
+        self.plain = ""
+        self.html = ""
+        self.attached: list[tuple[str, bytes]] = []
+        self.left_out = False
+        waiting: list[Message] = [message]
+        for _ in range(_PARTS):
+            if not waiting:
+                return
+            self._sort(waiting.pop(0), waiting)
+        self.left_out = bool(waiting)
+
+    def _sort(self, part: Message, waiting: list[Message]) -> None:
+        kind = part.get_content_type()
+        called = _name_of(part)
+        if kind == "message/rfc822":
+            for inner in cast("list[Message]", part.get_payload()):
+                subject = one_line(_field(inner, "Subject")) or "message"
+                self.attached.append((called or f"{subject[:80]}.eml", inner.as_bytes()))
+        elif part.is_multipart():
+            waiting[:0] = cast("list[Message]", part.get_payload())
+        elif part.get_content_disposition() != "attachment" and kind in ("text/plain", "text/html"):
+            text = _text_of(part)
+            if kind == "text/plain":
+                self.plain = "\n\n".join(t for t in (self.plain, text) if t)
+            else:
+                self.html += text
+        # Pictures within the text are mostly signatures and traces of opening.
+        elif _is_attached(part, kind):
+            self.attached.append((called, _bytes_of(part)))
+
+
+def _is_attached(part: Message, kind: str) -> bool:
+    if kind.startswith("image/") and part.get("Content-ID"):
+        return False
+    return bool(_name_of(part)) or part.get_content_disposition() == "attachment"
+
+
+def _field(message: Message, name: str) -> str:
+    """A field of the head; one that nobody understands is left out."""
+    try:
+        return str(message.get(name, ""))
+    except (ValueError, TypeError, IndexError, AttributeError, LookupError):
+        return ""
+
+
+def _name_of(part: Message) -> str:
+    try:
+        return part.get_filename() or ""
+    except (ValueError, TypeError, IndexError, AttributeError, LookupError):
+        return ""
+
+
+def _bytes_of(part: Message) -> bytes:
+    content = part.get_payload(decode=True)
+    return content if isinstance(content, bytes) else b""
+
+
+def _text_of(part: Message) -> str:
+    content = _bytes_of(part)
+    return decoded(content, part.get_content_charset() or "") if content else ""

@@ -1,0 +1,274 @@
+"""Finds pieces by meaning and by word, and makes one order of both.
+
+By word: the index tells which pieces have the question's rarer terms; the most promising are
+weighed with all of them (BM25, Robertson and Zaragoza 2009). By meaning: the nearest vectors. The
+two orders are fused by rank (reciprocal rank fusion, Cormack, Clarke and Buettcher 2009).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from dimora.knowledge.rows import (
+    PIECE_COLUMNS,
+    CollectionRow,
+    collection_row,
+    piece_of,
+)
+from dimora.knowledge.schema import words_table
+from dimora.knowledge.terms import question_terms, terms_of
+from dimora.knowledge.vectors import Mask, Matrices, Matrix, Rows
+from dimora.tasks.knowing import Filters, Passage, Piece
+
+# What each half brings to the fusion, at least.
+_CANDIDATES = 48
+# The constant of the fusion, as in its paper.
+_RANK = 60
+_K1, _B = 1.2, 0.75
+# Rows that are read of the index, and terms of a question; the rarest terms go first.
+_MOST_ROWS = 20_000
+_MOST_TERMS = 24
+# Pieces that share so many of their terms are one for a reader.
+_ALIKE = 0.85
+
+
+class _Found(NamedTuple):
+    """A piece in one of the two orders: collection, row, and how good it is there."""
+
+    collection: CollectionRow
+    row: int
+    score: float
+
+
+class _Loaded(NamedTuple):
+    document: str
+    document_id: str
+    piece: Piece
+    terms: Counter[str]
+
+
+class Search(msgspec.Struct, frozen=True, kw_only=True):
+    """What is looked for; see tasks.knowing.Knowledge.find."""
+
+    collections: tuple[str, ...]
+    question: str
+    vector: tuple[float, ...]
+    limit: int
+    filters: Filters
+
+
+def find(connection: Any, matrices: Matrices, search: Search) -> list[Passage]:
+    """Raises NotFound, BadRequest."""
+    return _Finder(connection, matrices, search).passages()
+
+
+class _Finder:
+    """One search, over one state of the file."""
+
+    def __init__(self, connection: Any, matrices: Matrices, search: Search) -> None:
+        self._connection = connection
+        self._search = search
+        self._terms = question_terms(search.question)[:_MOST_TERMS]
+        self._most = max(_CANDIDATES, 3 * search.limit)
+        self._loaded: dict[int, _Loaded] = {}
+        rows = (collection_row(connection, name) for name in dict.fromkeys(search.collections))
+        # One without dimensions has nothing to find.
+        self._places = [
+            (row, matrices.of(connection, row.row, row.dimensions, row.state))
+            for row in rows
+            if row.dimensions
+        ]
+        self._rarity: dict[str, float] = {}
+
+    def passages(self) -> list[Passage]:
+        by_meaning: list[_Found] = []
+        by_word: list[_Found] = []
+        holding = self._holding()
+        for collection, matrix in self._places:
+            among = self._among(collection, matrix)
+            if self._search.vector:
+                near = matrix.nearest(self._search.vector, self._most, among)
+                by_meaning += [_Found(collection, row, cosine) for row, cosine in near]
+            rows = self._promising(collection, matrix, holding, among)
+            by_word += [_Found(collection, row, 0.0) for row in rows]
+        by_meaning = sorted(by_meaning, key=lambda one: -one.score)[: self._most]
+        self._load([one.row for one in by_word])
+        by_word = self._weighed(by_word)
+        return list(self._told(_fused(by_meaning, by_word)))
+
+    def _holding(self) -> dict[str, dict[int, int]]:
+        """How many pieces of each collection have each term of the question."""
+        holding: dict[str, dict[int, int]] = {term: {} for term in self._terms}
+        for collection, _ in self._places:
+            table = words_table(collection.row)
+            for term in self._terms:
+                found = self._connection.execute(
+                    f"SELECT doc FROM {table}_terms WHERE term = ?", (term,)
+                ).fetchone()
+                holding[term][collection.row] = found[0] if found else 0
+        pieces = sum(len(matrix.pieces) for _, matrix in self._places)
+        for term, counts in holding.items():
+            has = min(sum(counts.values()), pieces)
+            self._rarity[term] = math.log(1 + (pieces - has + 0.5) / (has + 0.5))
+        return holding
+
+    def _among(self, collection: CollectionRow, matrix: Matrix) -> Mask | None:
+        """Which pieces the filters leave; None for all."""
+        wanted = list(_conditions(self._search.filters))
+        if not wanted:
+            return None
+        rows = self._connection.execute(
+            "SELECT row FROM documents WHERE collection = ? AND "
+            + " AND ".join(condition for condition, _ in wanted),
+            (collection.row, *(value for _, values in wanted for value in values)),
+        ).fetchall()
+        return np.isin(matrix.documents, np.asarray([row for (row,) in rows], np.int64))
+
+    def _promising(
+        self,
+        collection: CollectionRow,
+        matrix: Matrix,
+        holding: dict[str, dict[int, int]],
+        among: Mask | None,
+    ) -> list[int]:
+        """Rows of the pieces with the rarest of the question's terms.
+
+        Common terms would lead to a large part of all pieces, and tell least.
+        """
+        counts = sorted((holding[t][collection.row], t) for t in self._terms)
+        places: list[Rows] = []
+        weights: list[npt.NDArray[np.float64]] = []
+        room = _MOST_ROWS
+        for count, term in counts:
+            if not count:
+                continue
+            if count > room and places:
+                break
+            table = words_table(collection.row)
+            rows = self._connection.execute(
+                f"SELECT rowid FROM {table} WHERE {table} MATCH ? LIMIT ?", (f'"{term}"', room)
+            ).fetchall()
+            found = matrix.places(np.fromiter((row for (row,) in rows), np.int64, len(rows)))
+            places.append(found)
+            weights.append(np.full(len(found), self._rarity[term]))
+            room -= count
+        if not places or not len(matrix.pieces):
+            return []
+        scores = np.bincount(
+            np.concatenate(places) + 1, np.concatenate(weights), len(matrix.pieces) + 1
+        )[1:]
+        if among is not None:
+            scores[~among] = 0
+        best = np.argpartition(-scores, min(self._most, len(scores)) - 1)[: self._most]
+        return [int(matrix.pieces[at]) for at in best if scores[at] > 0]
+
+    def _load(self, rows: Sequence[int]) -> None:
+        missing = [row for row in dict.fromkeys(rows) if row not in self._loaded]
+        if not missing:
+            return
+        marks = ", ".join("?" * len(missing))
+        for found in self._connection.execute(
+            f"SELECT p.row, d.name, d.id, {PIECE_COLUMNS} FROM pieces p"
+            f" JOIN documents d ON d.row = p.document WHERE p.row IN ({marks})",
+            missing,
+        ):
+            piece = piece_of(found[3:])
+            self._loaded[found[0]] = _Loaded(
+                found[1], found[2], piece, Counter(terms_of(piece.words))
+            )
+
+    def _weighed(self, found: list[_Found]) -> list[_Found]:
+        """In the order of BM25 over all terms of the question."""
+        sizes = {one.row: self._loaded[one.row].terms.total() for one in found}
+        average = sum(sizes.values()) / len(sizes) if sizes else 1.0
+        weighed = []
+        for one in found:
+            terms = self._loaded[one.row].terms
+            length = 1 - _B + _B * sizes[one.row] / average
+            score = sum(
+                self._rarity[term] * terms[term] * (_K1 + 1) / (terms[term] + _K1 * length)
+                for term in self._terms
+                if terms[term]
+            )
+            weighed.append(one._replace(score=score))
+        return sorted(weighed, key=lambda one: (-one.score, one.row))[: self._most]
+
+    def _told(self, fused: list[_Found]) -> Iterator[Passage]:
+        """The best, without those that say what a better one says."""
+        told: list[Counter[str]] = []
+        for at in range(0, len(fused), self._search.limit or 1):
+            part = fused[at : at + self._search.limit]
+            self._load([one.row for one in part])
+            for one in part:
+                if len(told) == self._search.limit:
+                    return
+                terms = self._loaded[one.row].terms
+                if any(_are_alike(terms, other) for other in told):
+                    continue
+                told.append(terms)
+                yield self._passage(one)
+
+    def _passage(self, found: _Found) -> Passage:
+        loaded = self._loaded[found.row]
+        matrix = next(m for c, m in self._places if c.row == found.collection.row)
+        vector = self._search.vector
+        similarity = matrix.cosines(vector, [found.row]).get(found.row, -1.0) if vector else -1.0
+        return Passage(
+            collection=found.collection.name,
+            document=loaded.document,
+            document_id=loaded.document_id,
+            piece=loaded.piece,
+            score=found.score,
+            similarity=similarity,
+            word_share=self._word_share(loaded.terms),
+        )
+
+    def _word_share(self, terms: Counter[str]) -> float:
+        whole = sum(self._rarity[term] for term in self._terms)
+        if not whole:
+            return -1.0
+        return sum(self._rarity[term] for term in self._terms if terms[term]) / whole
+
+
+def _fused(*orders: list[_Found]) -> list[_Found]:
+    scores: dict[int, float] = {}
+    known: dict[int, _Found] = {}
+    for order in orders:
+        for rank, one in enumerate(order, 1):
+            scores[one.row] = scores.get(one.row, 0.0) + 1 / (_RANK + rank)
+            known[one.row] = one
+    return [
+        known[row]._replace(score=score)
+        for row, score in sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+    ]
+
+
+def _are_alike(one: Counter[str], other: Counter[str]) -> bool:
+    shared = sum(term in other for term in one)
+    either = len(one) + len(other) - shared
+    if shared < _ALIKE * either:
+        return False
+    # Invoices differ in nothing but their numbers.
+    return all(term.isalpha() for term in one.keys() ^ other.keys())
+
+
+def _conditions(filters: Filters) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Conditions on documents with their values."""
+    if filters.documents:
+        marks = ", ".join("?" * len(filters.documents))
+        yield f"(id IN ({marks}) OR name IN ({marks}))", filters.documents * 2
+    if filters.media_types:
+        yield f"media_type IN ({', '.join('?' * len(filters.media_types))})", filters.media_types
+    if filters.languages:
+        yield f"language IN ({', '.join('?' * len(filters.languages))})", filters.languages
+    if filters.modified_after:
+        yield "modified_at >= ?", (filters.modified_after,)
+    if filters.modified_before:
+        yield "modified_at <= ?", (filters.modified_before,)

@@ -1,0 +1,161 @@
+"""Vectors of a collection in memory, and which of them are nearest to one. They are compared with
+every one there is: exact, and as fast as memory is read.
+
+On the disk a number has 16 bits: that changes cosines in the fourth place.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dimora.core.errors import BadRequest
+from dimora.knowledge.workspace_file import damaged
+
+Rows = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+# Of all collections of a workspace together; the one that was asked least lately goes first.
+_MOST_BYTES = 2**30
+
+
+def packed(vectors: Sequence[Sequence[float]]) -> tuple[int, bytes]:
+    """Width of the vectors, and their bytes for `vectors.data`, brought to length one.
+
+    Raises BadRequest where they differ in width or are no numbers.
+    """
+    widths = {len(vector) for vector in vectors}
+    if len(widths) > 1:
+        raise BadRequest("vectors of one document differ in width")
+    if not vectors:
+        return 0, b""
+    made = np.asarray(vectors, np.float32)
+    if not np.isfinite(made).all() or 0 in widths:
+        raise BadRequest("a vector is empty or has a part that is no number")
+    return made.shape[1], _unit(made).astype(np.float16).tobytes()
+
+
+def _unit(vectors: Floats) -> Floats:
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1), np.float32)
+
+
+class Matrix:
+    """The vectors of a collection at one state. `pieces` are rows of pieces, ascending;
+    `documents` the row of the document each is of."""
+
+    def __init__(self, width: int) -> None:
+        self.state = -1
+        self.pieces: Rows = np.empty(0, np.int64)
+        self.documents: Rows = np.empty(0, np.int64)
+        self._vectors: Floats = np.empty((0, width), np.float32)
+
+    @property
+    def size_bytes(self) -> int:
+        return self._vectors.nbytes
+
+    def nearest(
+        self, vector: Sequence[float], most: int, among: Mask | None
+    ) -> list[tuple[int, float]]:
+        """Rows of pieces and their cosines, nearest first; `among` leaves pieces out."""
+        if not len(self.pieces):
+            return []
+        cosines = self._vectors @ self._question(vector)
+        if among is not None:
+            cosines[~among] = -np.inf
+        if most < len(cosines):
+            best = np.argpartition(-cosines, most - 1)[:most]
+        else:
+            best = np.arange(len(cosines))
+        best = best[np.lexsort((best, -cosines[best]))]
+        return [(int(self.pieces[at]), float(cosines[at])) for at in best if cosines[at] > -2]
+
+    def cosines(self, vector: Sequence[float], pieces: Sequence[int]) -> dict[int, float]:
+        """Of those of the pieces that are here."""
+        places = self.places(np.asarray(pieces, np.int64))
+        found = self._vectors[places[places >= 0]] @ self._question(vector)
+        known = [piece for piece, at in zip(pieces, places, strict=True) if at >= 0]
+        return dict(zip(known, found.tolist(), strict=True))
+
+    def places(self, pieces: Rows) -> Rows:
+        """Where each of the pieces is in the arrays, -1 for those that are not here."""
+        if not len(self.pieces):
+            return np.full(len(pieces), -1, np.int64)
+        places = np.minimum(np.searchsorted(self.pieces, pieces), len(self.pieces) - 1)
+        return np.where(self.pieces[places] == pieces, places, -1).astype(np.int64)
+
+    def _question(self, vector: Sequence[float]) -> Floats:
+        width = self._vectors.shape[1]
+        if len(vector) != width:
+            raise BadRequest(
+                f"the question's vector has {len(vector)} numbers, those of the collection {width}",
+                hint="questions are embedded by the model the collection was made with",
+                code="wrong_dimensions",
+            )
+        return _unit(np.asarray(vector, np.float32))
+
+    def follow(self, connection: Any, collection: int, state: int) -> None:
+        """Become the collection's state as this connection sees it; what was read stays."""
+        if state == self.state:
+            return
+        rows = connection.execute(
+            "SELECT v.document FROM vectors v JOIN documents d ON d.row = v.document"
+            " WHERE d.collection = ?",
+            (collection,),
+        ).fetchall()
+        current = np.asarray([row for (row,) in rows], np.int64)
+        kept = np.isin(self.documents, current)
+        missing = np.setdiff1d(current, self.documents).tolist()
+        brought = [_read(connection, row, self._vectors.shape[1]) for row in missing]
+        pieces = np.concatenate([self.pieces[kept], *(pieces for pieces, _ in brought)])
+        documents = np.concatenate(
+            [
+                self.documents[kept],
+                *(np.full(len(p), row) for row, (p, _) in zip(missing, brought, strict=True)),
+            ]
+        )
+        vectors = np.concatenate([self._vectors[kept], *(vectors for _, vectors in brought)])
+        # Documents are written one after another, so this is their order already, mostly.
+        if len(pieces) and (np.diff(pieces) < 0).any():
+            order = np.argsort(pieces)
+            pieces, documents, vectors = pieces[order], documents[order], vectors[order]
+        self.pieces, self.documents, self._vectors = pieces, documents, vectors
+        self.state = state
+
+
+def _read(connection: Any, document: int, width: int) -> tuple[Rows, Floats]:
+    first, data = connection.execute(
+        "SELECT first_piece, data FROM vectors WHERE document = ?", (document,)
+    ).fetchone()
+    if not data or len(data) % (2 * width):
+        raise damaged()
+    vectors = np.frombuffer(data, np.float16).reshape(-1, width).astype(np.float32)
+    return np.arange(first, first + len(vectors), dtype=np.int64), vectors
+
+
+class Matrices:
+    """The matrices of a workspace, by the row of their collection; for one thread at a time."""
+
+    def __init__(self) -> None:
+        self._matrices: OrderedDict[int, Matrix] = OrderedDict()
+
+    def of(self, connection: Any, collection: int, width: int, state: int) -> Matrix:
+        matrix = self._matrices.setdefault(collection, Matrix(width))
+        self._matrices.move_to_end(collection)
+        if matrix.state < 0 and not matrix.size_bytes:
+            matrix = self._matrices[collection] = Matrix(width)
+        matrix.follow(connection, collection, state)
+        while len(self._matrices) > 1 and self._size() > _MOST_BYTES:
+            self._matrices.popitem(last=False)
+        return matrix
+
+    def forget(self, collections: Iterable[int]) -> None:
+        for collection in collections:
+            self._matrices.pop(collection, None)
+
+    def _size(self) -> int:
+        return sum(matrix.size_bytes for matrix in self._matrices.values())
