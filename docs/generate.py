@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from dimora.core.settings import Settings, knobs
 from dimora.tasks.ready.base import fields_of, request_of, result_schema
 
 REFERENCE = Path(__file__).parent / "reference"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def settings_page() -> str:
@@ -75,9 +77,19 @@ def tasks_page() -> str:
         "`--in` and `--out` every file of a folder or row of a table; `POST /v1/tasks/NAME` takes",
         "the same fields as JSON, beside `model`, `language`, `options`, `keep_alive` and",
         "`stream`; `GET /v1/tasks` lists them all. Prompt and answer are in the language of the",
-        "text (Italian, Spanish, English).",
+        "text (Italian, Spanish, English). At the terminal the first field is what stands behind",
+        "the name, in `--file` or on standard input; each other one is an option, where `@FILE`",
+        "reads a text from a file and lists repeat the option. Results come as text, with `--json`",
+        "as JSON, and with `--save FILE` as a file. The files of the examples are in",
+        "`examples/tasks`.",
         "",
     ]
+    tries = _lines_to_try()
+    for name, task in tasks.READY.all().items():
+        shown = name.replace("_", "-")
+        told = (task.__doc__ or "").strip().partition("\n")[0]
+        lines.append(f"* [{shown}](#{shown}): {told}")
+    lines.append("")
     for name, task in tasks.READY.all().items():
         lines += [f"## {name.replace('_', '-')}", "", inspect.cleandoc(task.__doc__ or ""), ""]
         lines += [inspect.cleandoc(request_of(task).__doc__ or ""), ""]
@@ -91,12 +103,29 @@ def tasks_page() -> str:
             "",
             f"Result: {result}",
             "",
-            "An example, `dimora do {} --example`:".format(name.replace("_", "-")),
+            "Try it, in `examples/tasks`:",
+            "",
+            "```sh",
+            *tries.get(name.replace("_", "-"), ()),
+            "```",
+            "",
+            "The fields of `dimora do {} --example`, as HTTP takes them:".format(
+                name.replace("_", "-")
+            ),
         ]
         lines += ["", "```json", json.dumps(dict(task.EXAMPLE), indent=2, ensure_ascii=False)]
         lines += ["```", "", "<details><summary>JSON Schema of the result</summary>", "", "```json"]
         lines += [json.dumps(result_schema(task), indent=2), "```", "", "</details>", ""]
     return "\n".join(lines)
+
+
+def _lines_to_try() -> dict[str, list[str]]:
+    """The commands of `examples/tasks`, by task."""
+    page = (EXAMPLES / "tasks/README.md").read_text(encoding="utf-8")
+    found: dict[str, list[str]] = {}
+    for shown, line in re.findall(r"^\| ([\w-]+) \| `(.+)` \|$", page, re.MULTILINE):
+        found.setdefault(shown, []).append(line)
+    return found
 
 
 def _default_words(value: Any) -> str:

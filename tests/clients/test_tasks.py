@@ -9,16 +9,20 @@ import csv
 import json
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from dimora import tasks
-from dimora.tasks.ready._shapes import placeholders_of
+from dimora.tasks.ready._docx import Document
+from dimora.tasks.ready._placeholders import placeholders_of
 from dimora.tasks.ready.base import result_schema
 from tests.conftest import CHAT_MODEL, run_dimora
+from tests.unit.tasks.ready.test_docx import package
 
 NAMES = tasks.READY.names()
+EXAMPLES = Path(__file__).parents[2] / "examples/tasks"
 
 
 def post(server, name: str, body: dict) -> tuple[int, dict]:
@@ -200,3 +204,29 @@ def test_a_batch_goes_on_where_it_was_left(home, tmp_path):
     assert "1 done, 2 were there" in second.stderr
     with out.open(newline="") as file:
         assert not any(row["error"] for row in csv.DictReader(file))
+
+
+def test_a_folder_of_invoices_becomes_a_table_with_a_column_for_each_field(home, tmp_path):
+    out = tmp_path / "invoices.csv"
+    fields = ("--fields", "number", "--fields", "date:date")
+    folder = str(EXAMPLES / "invoices")
+    run_dimora(
+        "do", "extract", "--in", folder, "--out", str(out), *fields, home=home, timeout_seconds=300
+    )
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["input"] for row in rows] == ["bianchi.txt", "harlow.txt", "quintana.txt"]
+    columns = ["input", "number", "date", "complete", "doubtful", "error", "hash"]
+    assert [list(row) for row in rows] == [columns] * 3
+    assert all(row["date"] == "" or row["date"].startswith("2026-") for row in rows)
+
+
+def test_a_word_document_is_translated_into_a_word_document(home, tmp_path):
+    letter = tmp_path / "letter.docx"
+    letter.write_bytes(package())
+    out = tmp_path / "lettera.docx"
+    words = ("do", "translate", "--file", str(letter), "--target", "it")
+    run_dimora(*words, "--save", str(out), home=home)
+    assert len(list(Document(out.read_bytes()).paragraphs)) == 6
+    refused = run_dimora(*words, home=home, check=False)
+    assert refused.returncode != 0 and "--save" in refused.stderr

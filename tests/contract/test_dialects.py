@@ -29,7 +29,10 @@ ROUTES = [
     for route in dialect.ROUTES
 ]
 READING = [
-    p for p in ROUTES if {"POST", "DELETE"} & set(p.values[1].methods) and not p.values[1].uploads
+    p
+    for p in ROUTES
+    if {"POST", "DELETE"} & set(p.values[1].methods)
+    and not (p.values[1].uploads or p.values[1].form or p.values[1].bare)
 ]
 JSON_READING = [p for p in READING if p.values[0] != "native"]
 
@@ -51,6 +54,11 @@ BODIES = {
     "/v1/chat/completions": {"model": "m", "messages": HELLO},
     "/v1/completions": {"model": "m", "prompt": "x"},
     "/v1/embeddings": {"model": "m", "input": "x"},
+    "/v1/rerank": {"model": "m", "query": "x", "documents": ["y"]},
+    "/v1/vector_stores": {"name": "x"},
+    "/v1/vector_stores/{store}/search": {"query": "x"},
+    "/v1/vector_stores/{store}/files": {"file_id": "x"},
+    "/v1/vector_stores/{store}/file_batches": {"file_ids": ["x"]},
     "/v1/tasks/{name}": {"model": "m", "text": "x"},
 }
 
@@ -120,7 +128,20 @@ def test_an_unknown_field_is_warned_about_by_name_and_a_null_is_not(name, route)
     assert "canary" not in mine[0]
 
 
-@pytest.mark.parametrize(("name", "route"), [p for p in ROUTES if p not in READING])
+FORMS = [p for p in ROUTES if p.values[1].form]
+
+
+@pytest.mark.parametrize(("name", "route"), FORMS)
+@pytest.mark.parametrize("body", [b"", b"{}", b"--x\r\n\r\n", b"--x\r\nContent-Disposition: form"])
+@pytest.mark.parametrize("kind", ["", "application/json", "multipart/form-data; boundary=x"])
+def test_what_is_no_form_with_a_file_is_a_bad_request(name, route, body, kind):
+    with pytest.raises(BadRequest):
+        route.decode(Incoming(method="POST", body=body, headers={"content-type": kind}))
+
+
+@pytest.mark.parametrize(
+    ("name", "route"), [p for p in ROUTES if p not in READING and p not in FORMS]
+)
 def test_routes_that_only_tell_ignore_the_body(name, route):
     answer = decode(route, b"\xff{")
     assert isinstance(answer, Asked | Fixed)

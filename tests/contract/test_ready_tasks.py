@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 from pathlib import Path
 
 import click
@@ -14,10 +15,10 @@ from jsonschema import Draft202012Validator
 
 from dimora import tasks
 from dimora.cli.main import program
+from dimora.core.languages import LANGUAGES
 from dimora.core.types import Request
 from dimora.tasks.ready.base import (
     COMMON,
-    LANGUAGES,
     ReadyRequest,
     fields_of,
     request_of,
@@ -113,3 +114,31 @@ def test_its_line_of_help_is_a_sentence(task):
     line = task.__doc__.partition("\n")[0]
     assert line.endswith(".")
     assert len(line) < 90
+
+
+EXAMPLES = Path(__file__).parents[2] / "examples/tasks"
+LINES = re.findall(
+    r"^\| ([\w-]+) \| `dimora (.+)` \|$",
+    (EXAMPLES / "README.md").read_text(encoding="utf-8"),
+    re.MULTILINE,
+)
+
+
+def test_it_has_a_line_to_try_it_with(name):
+    assert name.replace("_", "-") in [task for task, _ in LINES]
+
+
+@pytest.mark.parametrize(("shown", "line"), LINES, ids=[line for _, line in LINES])
+def test_a_line_of_the_examples_is_a_request_with_files_that_are_there(shown, line, monkeypatch):
+    monkeypatch.chdir(EXAMPLES)
+    do, given, *arguments = shlex.split(line)
+    assert (do, given) == ("do", shown)
+    group = program.get_command(click.Context(program), "do")
+    command = group.get_command(click.Context(group), shown)
+    flags = command.make_context(shown, list(arguments)).params
+    named = [flags["_file"], flags["_in"]]
+    named += [Path(value[1:]) for value in flags.values() if str(value).startswith("@")]
+    assert all(path.exists() for path in named if path is not None)
+    task = tasks.READY.load(shown.replace("-", "_"))
+    for field in fields_of(task)[1:]:
+        assert not field.required or flags[field.name] not in (None, ()), field.name

@@ -1,8 +1,8 @@
 """Runs the terminal program again and again, each time in a fork of one warm process.
 
-What a run does is what `python -m dimora` does; only Python's start is paid once. It reads one JSON
-object a line: `argv`, `environment`, `directory` and `told`, a path the output goes to; and answers
-with the exit status, negative for a signal.
+What a run does is what `python -m dimora` does, or the Python file that `argv` begins with; only
+Python's start is paid once. It reads one JSON object a line: `argv`, `environment`, `directory` and
+`told`, a path the output goes to; and answers with the exit status, negative for a signal.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import json
 import os
+import runpy
 import struct
 import sys
 from pathlib import Path
@@ -57,11 +58,15 @@ def _run(order: dict[str, object]) -> None:
 
 def _status_of(argv: list[str]) -> int:
     """What the program would exit with, its traceback on stderr if it has one."""
-    from dimora.cli.main import main as program
-
-    sys.argv = ["dimora", *argv]
     try:
-        program(argv)
+        if argv[0].endswith(".py"):
+            sys.argv = argv
+            runpy.run_path(argv[0], run_name="__main__")
+        else:
+            from dimora.cli.main import main as program
+
+            sys.argv = ["dimora", *argv]
+            program(argv)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(bool(ended.code))
     except BaseException:  # noqa: BLE001 -- the border, as the interpreter is

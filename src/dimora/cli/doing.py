@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import ModuleType
@@ -28,13 +28,13 @@ def do_many(
 ) -> int:
     """1 when a row had an error, else 0. What is done stays when it is interrupted."""
     fields = fields_of(task)
-    columns = [f.encode_name for f in msgspec.structs.fields(task.RESULT)]
+    columns, shaped = _shape_of(task, asked, target)
     rows = list(read_rows(source, fields[0].name, [f.name for f in fields]))
     if not rows:
         raise BadRequest("there is nothing to read there", param="in")
     table = Table(target, columns)
     table.begin()
-    batch = _Batch(table, len(rows))
+    batch = _Batch(table, len(rows), shaped)
     with door_here(settings) as door:
         pull_if_missing(door, asked["model"])
         try:
@@ -46,6 +46,18 @@ def do_many(
     table.finish(batch.digests)
     click.echo(batch.words(), err=True)
     return 1 if batch.failed else 0
+
+
+Shaped = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def _shape_of(
+    task: ModuleType, asked: dict[str, Any], target: Path
+) -> tuple[Sequence[str], Shaped]:
+    """The columns of the output, and how a result becomes a row: JSON lines hold all of it."""
+    if target.suffix.lower() == ".csv" and hasattr(task, "table_row"):
+        return task.table_columns(asked), task.table_row
+    return [f.encode_name for f in msgspec.structs.fields(task.RESULT)], dict
 
 
 def _request_of(task: ModuleType, asked: dict[str, Any], row: Row) -> ReadyRequest | BadRequest:
@@ -71,10 +83,11 @@ def _cell_values(text: str) -> list[str]:
 class _Batch:
     """How far a batch is, and what it met."""
 
-    def __init__(self, table: Table, total: int) -> None:
+    def __init__(self, table: Table, total: int, shaped: Shaped) -> None:
         self.digests: list[str] = []
         self.failed = 0
         self._table = table
+        self._shaped = shaped
         self._total = total
         self._found = 0
         self._failures = 0
@@ -89,7 +102,7 @@ class _Batch:
         try:
             if isinstance(request, BadRequest):
                 raise request
-            self._table.add(row.name, digest, _result(door, request))
+            self._table.add(row.name, digest, self._shaped(_result(door, request)))
             self._failures = 0
             self._tell(row.name, "")
         except UnsupportedFeature:

@@ -91,13 +91,16 @@ class Fixed(msgspec.Struct, frozen=True):
 class Route(msgspec.Struct, frozen=True):
     """One line of a dialect's table; `path` may hold `{name}` or `{name:path}`.
 
-    `uploads`: the body may be of any size. It is not there when `decode` is called, but handed to
-    the task as its content, piece by piece. `headers` are those of the request that `decode` wants
-    to see, in small letters.
+    `form`: the body is a form with a file in it (multipart/form-data), not JSON; `bare`: there is
+    none, whatever the method. `uploads`: the body may be of any size. It is not there when `decode`
+    is called, but handed to the task as its content, piece by piece. `headers` are those of the
+    request that `decode` wants to see, in small letters.
     """
 
     methods: tuple[str, ...]
     path: str
     decode: Callable[[Incoming], Asked | Fixed]
     uploads: bool = False
+    form: bool = False
+    bare: bool = False
     headers: tuple[str, ...] = ()

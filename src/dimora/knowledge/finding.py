@@ -28,12 +28,12 @@ from dimora.knowledge.vectors import Mask, Matrices, Matrix, Rows
 from dimora.tasks.knowing import Filters, Passage, Piece
 
 # What each half brings to the fusion, at least.
-_CANDIDATES = 48
+_CANDIDATES = 32
 # The constant of the fusion, as in its paper.
 _RANK = 60
 _K1, _B = 1.2, 0.75
 # Rows that are read of the index, and terms of a question; the rarest terms go first.
-_MOST_ROWS = 20_000
+_MOST_ROWS = 10_000
 _MOST_TERMS = 24
 # Pieces that share so many of their terms are one for a reader.
 _ALIKE = 0.85
@@ -52,6 +52,7 @@ class _Loaded(NamedTuple):
     document_id: str
     piece: Piece
     terms: Counter[str]
+    vocabulary: frozenset[str]
 
 
 class Search(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +102,9 @@ class _Finder:
         by_meaning = sorted(by_meaning, key=lambda one: -one.score)[: self._most]
         self._load([one.row for one in by_word])
         by_word = self._weighed(by_word)
-        return list(self._told(_fused(by_meaning, by_word)))
+        told = list(self._told(_fused(by_meaning, by_word)))
+        cosines = self._cosines(told)
+        return [self._passage(one, cosines.get(one.row, -1.0)) for one in told]
 
     def _holding(self) -> dict[str, dict[int, int]]:
         """How many pieces of each collection have each term of the question."""
@@ -155,7 +158,7 @@ class _Finder:
             rows = self._connection.execute(
                 f"SELECT rowid FROM {table} WHERE {table} MATCH ? LIMIT ?", (f'"{term}"', room)
             ).fetchall()
-            found = matrix.places(np.fromiter((row for (row,) in rows), np.int64, len(rows)))
+            found = matrix.places(np.array(rows, np.int64).reshape(-1))
             places.append(found)
             weights.append(np.full(len(found), self._rarity[term]))
             room -= count
@@ -180,9 +183,8 @@ class _Finder:
             missing,
         ):
             piece = piece_of(found[3:])
-            self._loaded[found[0]] = _Loaded(
-                found[1], found[2], piece, Counter(terms_of(piece.words))
-            )
+            terms = Counter(terms_of(piece.words))
+            self._loaded[found[0]] = _Loaded(found[1], found[2], piece, terms, frozenset(terms))
 
     def _weighed(self, found: list[_Found]) -> list[_Found]:
         """In the order of BM25 over all terms of the question."""
@@ -200,33 +202,37 @@ class _Finder:
             weighed.append(one._replace(score=score))
         return sorted(weighed, key=lambda one: (-one.score, one.row))[: self._most]
 
-    def _told(self, fused: list[_Found]) -> Iterator[Passage]:
+    def _told(self, fused: list[_Found]) -> Iterator[_Found]:
         """The best, without those that say what a better one says."""
-        told: list[Counter[str]] = []
-        for at in range(0, len(fused), self._search.limit or 1):
-            part = fused[at : at + self._search.limit]
+        limit = self._search.limit
+        told: list[frozenset[str]] = []
+        for at in range(0, len(fused), max(1, limit)):
+            part = fused[at : at + limit]
             self._load([one.row for one in part])
             for one in part:
-                if len(told) == self._search.limit:
+                if len(told) == limit:
                     return
-                terms = self._loaded[one.row].terms
-                if any(_are_alike(terms, other) for other in told):
-                    continue
-                told.append(terms)
-                yield self._passage(one)
+                vocabulary = self._loaded[one.row].vocabulary
+                if not any(_are_alike(vocabulary, other) for other in told):
+                    told.append(vocabulary)
+                    yield one
 
-    def _passage(self, found: _Found) -> Passage:
+    def _cosines(self, told: list[_Found]) -> dict[int, float]:
+        found: dict[int, float] = {}
+        for collection, matrix in self._places if self._search.vector else ():
+            rows = [one.row for one in told if one.collection.row == collection.row]
+            found |= matrix.cosines(self._search.vector, rows) if rows else {}
+        return found
+
+    def _passage(self, found: _Found, cosine: float) -> Passage:
         loaded = self._loaded[found.row]
-        matrix = next(m for c, m in self._places if c.row == found.collection.row)
-        vector = self._search.vector
-        similarity = matrix.cosines(vector, [found.row]).get(found.row, -1.0) if vector else -1.0
         return Passage(
             collection=found.collection.name,
             document=loaded.document,
             document_id=loaded.document_id,
             piece=loaded.piece,
             score=found.score,
-            similarity=similarity,
+            similarity=cosine,
             word_share=self._word_share(loaded.terms),
         )
 
@@ -250,13 +256,12 @@ def _fused(*orders: list[_Found]) -> list[_Found]:
     ]
 
 
-def _are_alike(one: Counter[str], other: Counter[str]) -> bool:
-    shared = sum(term in other for term in one)
-    either = len(one) + len(other) - shared
-    if shared < _ALIKE * either:
+def _are_alike(one: frozenset[str], other: frozenset[str]) -> bool:
+    shared = len(one & other)
+    if shared < _ALIKE * (len(one) + len(other) - shared):
         return False
     # Invoices differ in nothing but their numbers.
-    return all(term.isalpha() for term in one.keys() ^ other.keys())
+    return all(term.isalpha() for term in one ^ other)
 
 
 def _conditions(filters: Filters) -> Iterator[tuple[str, tuple[Any, ...]]]:

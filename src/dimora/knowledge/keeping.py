@@ -28,7 +28,7 @@ from dimora.knowledge.rows import (
     written,
 )
 from dimora.knowledge.schema import drop_words, make_words, words_table
-from dimora.knowledge.vectors import Matrices, packed
+from dimora.knowledge.vectors import Matrices, packed, unpacked
 from dimora.knowledge.workspace_file import WorkspaceFile
 from dimora.tasks.knowing import Collection, KnownDocument, Offered, Passage, Piece
 
@@ -203,6 +203,26 @@ class Keeper:
         if old:
             self._file.wipe()
         return kept
+
+    def copy(self, collection: str, document: str, target: str, name: str) -> KnownDocument:
+        with self._file.reading() as connection:
+            source, goal = (collection_row(connection, each).row for each in (collection, target))
+            embedders = connection.execute(
+                "SELECT COUNT(DISTINCT embedder) FROM collections WHERE row IN (?, ?)",
+                (source, goal),
+            ).fetchone()
+            at, known = find_document(connection, source, document)
+            pieces = [piece_of(found) for _, found in _pieces(connection, at)]
+            data = connection.execute(
+                "SELECT data FROM vectors WHERE document = ?", (at,)
+            ).fetchone()
+        if embedders[0] != 1:
+            raise Conflict(
+                "the two collections were made with different embedding models",
+                hint="add the document itself to the other one",
+            )
+        vectors = unpacked(data[0], len(pieces)) if data else []
+        return self.put(target, msgspec.structs.replace(known, name=name), pieces, vectors)
 
     def remove(self, collection: str, document: str) -> KnownDocument:
         with self._file.writing() as connection:

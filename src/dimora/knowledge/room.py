@@ -101,6 +101,9 @@ class WorkspaceKnowledge:
     ) -> KnownDocument:
         return await asyncio.to_thread(self._keeper.put, collection, document, pieces, vectors)
 
+    async def copy(self, collection: str, document: str, target: str, name: str) -> KnownDocument:
+        return await asyncio.to_thread(self._keeper.copy, collection, document, target, name)
+
     async def remove(self, collection: str, document: str) -> KnownDocument:
         return await asyncio.to_thread(self._keeper.remove, collection, document)
 

@@ -39,6 +39,12 @@ def packed(vectors: Sequence[Sequence[float]]) -> tuple[int, bytes]:
     return made.shape[1], _unit(made).astype(np.float16).tobytes()
 
 
+def unpacked(data: bytes, count: int) -> list[list[float]]:
+    """The vectors again, as far as 16 bits have them."""
+    made = np.frombuffer(data, np.float16).reshape(count, -1)
+    return [[float(each) for each in row] for row in made]
+
+
 def _unit(vectors: Floats) -> Floats:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1), np.float32)

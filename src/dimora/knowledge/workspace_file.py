@@ -47,7 +47,8 @@ class WorkspaceFile:
         self._path = path
         self._writer = _Seat()
         self._reader = _Seat()
-        self._leftovers = False
+        # Whoever wrote last may have been killed before it came to wiping.
+        self._leftovers = True
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Any]:
@@ -102,15 +103,14 @@ class WorkspaceFile:
         return seat.connection
 
     def _make(self) -> None:
-        with disk_errors(PLACE):
-            directory = self._path.parent
-            make_private_directory(directory)
-            if os.name != "nt" and directory.stat().st_mode & 0o077:
-                directory.chmod(0o700)
-            # SQLite gives the files beside it the rights of this one.
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-                settle_directory(directory)
+        directory = self._path.parent
+        make_private_directory(directory)
+        if os.name != "nt" and directory.stat().st_mode & 0o077:
+            directory.chmod(0o700)
+        # SQLite gives the files beside it the rights of this one.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            settle_directory(directory)
 
 
 class _Seat:
@@ -204,7 +204,8 @@ def _version(connection: Any) -> int:
 def file_errors() -> Iterator[None]:
     """Turns what SQLite says into errors of the house, which have no words of documents in them."""
     try:
-        yield
+        with disk_errors(PLACE):
+            yield
     except dbapi2.Error as why:
         raise _told(getattr(why, "sqlite_errorcode", None) or 0, str(why)) from None
     except (UnicodeDecodeError, msgspec.MsgspecError):

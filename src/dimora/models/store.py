@@ -162,7 +162,11 @@ class ModelStore:
         if model.weights_digest.startswith("file:"):
             return []
         return [
-            (layer.name, layer.digest, str(self.assembly.verify(layer, model.name)))
+            (
+                layer.name or layer.digest.replace(":", "-"),
+                layer.digest,
+                str(self.assembly.verify(layer, model.name)),
+            )
             for layer in self._manifest_of(model).of_kind("document")
         ]
 

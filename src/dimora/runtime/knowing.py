@@ -108,6 +108,9 @@ class KnowledgeFor:
     ) -> KnownDocument:
         return await self._own.put(collection, document, pieces, vectors)
 
+    async def copy(self, collection: str, document: str, target: str, name: str) -> KnownDocument:
+        return await self._own.copy(collection, document, target, name)
+
     async def remove(self, collection: str, document: str) -> KnownDocument:
         return await self._own.remove(collection, document)
 

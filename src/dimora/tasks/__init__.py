@@ -23,6 +23,7 @@ _SHARED = frozenset(
         "grounding",
         "ingesting",
         "keeping",
+        "kept_files",
         "knowing",
         "matching",
         "modelfile",

@@ -30,9 +30,11 @@ async def ingest(
     *,
     total_bytes: int = 0,
     piece_tokens: int = PIECE_TOKENS,
+    id_: str = "",
 ) -> AsyncGenerator[Progress | Ingested, None]:
     """Progress, and one Ingested for each file. What is known and unchanged is not read again; a
-    file that cannot be read is kept with its error and stops nothing."""
+    file that cannot be read is kept with its error and stops nothing. `id_` is the id of the one
+    document, where it has to have this one."""
     done_bytes = 0
     async for offered in offers:
         progress = Progress(
@@ -43,7 +45,7 @@ async def ingest(
         if known is not None:
             yield Ingested(document=known, became="unchanged")
         else:
-            steps = _take_in(rooms, collection, offered, embedder, piece_tokens)
+            steps = _take_in(rooms, collection, offered, embedder, piece_tokens, id_)
             async with aclosing(steps):
                 async for step in steps:
                     if isinstance(step, Ingested):
@@ -55,7 +57,12 @@ async def ingest(
 
 
 async def _take_in(
-    rooms: Rooms, collection: Collection, offered: Offered, embedder: Embedder, piece_tokens: int
+    rooms: Rooms,
+    collection: Collection,
+    offered: Offered,
+    embedder: Embedder,
+    piece_tokens: int,
+    id_: str,
 ) -> AsyncGenerator[str | Ingested, None]:
     """Where the work is, in words; then the document."""
     before = await _known_before(rooms, collection, offered.name)
@@ -63,7 +70,7 @@ async def _take_in(
         document, pieces = await _read(rooms, offered, embedder, piece_tokens)
     except (BadRequest, NotFound) as why:
         failed = KnownDocument(
-            id="",
+            id=id_,
             name=offered.name,
             digest=offered.digest,
             size_bytes=offered.size_bytes,
@@ -79,6 +86,7 @@ async def _take_in(
             yield f"embedding {start} of {len(pieces)} passages"
         part = pieces[start : start + _BATCH]
         vectors += await embedder.vectors([piece.words for piece in part], "passage")
+    document = msgspec.structs.replace(document, id=id_)
     kept = await rooms.knowledge.put(collection.name, document, pieces, vectors)
     yield Ingested(document=kept, became="replaced" if before else "added")
 

@@ -210,6 +210,10 @@ class Knowledge(Protocol):
         unless it brings one. Chunks, tokens and `added_at` are filled in. Vectors need not be of
         length one, and are of one width in a collection."""
 
+    async def copy(self, collection: str, document: str, target: str, name: str) -> KnownDocument:
+        """The document, its pieces and vectors into another collection with the same embedder, by
+        another name and the same id. Raises Conflict."""
+
     async def remove(self, collection: str, document: str) -> KnownDocument:
         """By id or name; leaves no row, vector or word of it."""
 

@@ -65,6 +65,8 @@ class Desk:
 
     def __init__(self, request: ReadyRequest, rooms: Rooms) -> None:
         self.warnings: list[str] = []
+        # Whether log-probabilities are of the tokens the grammar allows; None until it was seen.
+        self.tells_allowed_shares: bool | None = None
         self._request = request
         self._started = time.monotonic()
         model = rooms.models.find(request.model)

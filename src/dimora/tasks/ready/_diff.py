@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _NO_END = "\\ No newline at end of file\n"
@@ -77,15 +78,33 @@ def _lines(text: str) -> list[str]:
     return re.findall(r"[^\n]*\n|[^\n]+$", text)
 
 
-def changed_lines(diff: str) -> Iterator[tuple[int, str]]:
-    """The number in the new file and the words of each line that a diff adds or keeps."""
-    number = 0
+class Line(NamedTuple):
+    """A line of code; `number` counts from 1 in its file, `path` is known in a diff."""
+
+    number: int
+    words: str
+    added: bool = False
+    path: str = ""
+
+
+def changed_lines(diff: str) -> Iterator[Line]:
+    """Each line that a diff adds or keeps, with its number in the new file."""
+    number, path = 0, ""
+    old_left = new_left = 0
     for line in diff.splitlines():
         if found := _HUNK.match(line):
             number = int(found[3])
-        elif number and line[:1] in ("+", " "):
-            yield number, line[1:]
+            old_left, new_left = int(found[2] or 1), int(found[4] or 1)
+        elif old_left <= 0 and new_left <= 0:
+            if named := re.match(r"\+\+\+ (?:b/)?(\S+)", line):
+                path = named[1]
+        elif line[:1] in ("+", " ", ""):
+            yield Line(number, line[1:], line[:1] == "+", path)
             number += 1
+            new_left -= 1
+            old_left -= line[:1] != "+"
+        elif line[:1] == "-":
+            old_left -= 1
 
 
 def is_diff(text: str) -> bool:

@@ -41,7 +41,8 @@ def find_unsupported(text: str, source: str) -> tuple[Unsupported, ...]:
     """Of each name or number that the source has not, one, in the order of the text.
 
     Numbers are compared by their digits, whatever separates thousands; a name by its words,
-    without accents and capital letters. A word that only begins a sentence is no name.
+    without accents and capital letters. A word that only begins a sentence is no name, so that a
+    name which stands alone there is missed.
     """
     found: dict[Unsupported, None] = {}
     numbers = {digits_of(n) for n in _NUMBER.findall(source)}

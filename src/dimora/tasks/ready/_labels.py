@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from dimora.core.errors import BadRequest
-from dimora.tasks.base import Token
+from dimora.tasks.base import Loan, Token
 from dimora.tasks.ready._desk import Desk, quoted
 from dimora.tasks.ready._parts import split_text
 
@@ -55,7 +55,7 @@ async def judge(
 
     `words` are `system`, with a place for {labels}, and `ask`.
     """
-    shown = told_apart(labels)
+    shown = await told_apart(labels, desk.loan)
     listed = ", ".join(f'"{each}"' for each in shown)
     system = words["system"].format(labels=listed)
     room = await desk.room_for_text(system, words["ask"], 64)
@@ -69,16 +69,30 @@ async def judge(
     return {label: found[each] for label, each in zip(labels, shown, strict=True)}
 
 
-def told_apart(labels: Sequence[str]) -> tuple[str, ...]:
-    """The labels, with a letter before each where two begin alike.
+async def told_apart(labels: Sequence[str], loan: Loan) -> tuple[str, ...]:
+    """The labels; with a letter before each where one begins with a token that another might.
 
     A model that is kept from `neutral` would else begin `negative` with the token `ne`, which it
-    finds likely only because of the other.
+    finds likely only because of the other. Letters are a last resort: small models like the first
+    ones and the last one for their places.
     """
-    beginnings = {label[:2].casefold() for label in labels}
-    if len(beginnings) == len(labels):
-        return tuple(labels)
-    return tuple(f"{chr(ord('A') + at)} {label}" for at, label in enumerate(labels))
+    written = [f'"{label}"' for label in labels]
+    for one, text in enumerate(written):
+        begun = await _beginning(text, loan)
+        if any(other.startswith(begun) for at, other in enumerate(written) if at != one):
+            return tuple(f"{chr(ord('A') + at)} {label}" for at, label in enumerate(labels))
+    return tuple(labels)
+
+
+async def _beginning(written: str, loan: Loan) -> str:
+    """A label in quotes up to the end of the first token that has some of it."""
+    tokens = await loan.tokenize(written, add_special=False)
+    begun = ""
+    for count in range(1, len(tokens) + 1):
+        begun = (await loan.detokenize(tokens[:count])).strip()
+        if len(begun) > 1:
+            break
+    return begun
 
 
 async def weigh_labels(
@@ -88,10 +102,15 @@ async def weigh_labels(
     left = list(labels)
     picked: list[tuple[str, float]] = []
     while left:
+        if len(left) == 1 and desk.tells_allowed_shares:
+            # Alone among the allowed ones it is certain: nobody needs to ask.
+            picked.append((left[0], 0.0))
+            break
         schema = {"enum": left}
         answer = await desk.ask(system, question, schema, most_tokens=48, logprobs=True)
         picked.append((answer.value, logprob_of(answer.tokens)))
         left.remove(answer.value)
+    desk.tells_allowed_shares = picked[-1][1] > _ALONE
     shares = shares_of([logprob for _, logprob in picked])
     found = {label: share for (label, _), share in zip(picked, shares, strict=True)}
     return {label: found[label] for label in labels}

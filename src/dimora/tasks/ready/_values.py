@@ -5,6 +5,7 @@ Not a task itself.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
 import unicodedata
@@ -43,6 +44,31 @@ def find_span(value: str, text: str) -> tuple[int, int] | None:
     pattern = r"\s+".join(re.escape(word) for word in words)
     found = re.search(pattern, text, re.IGNORECASE)
     return found.span() if found else None
+
+
+# How a number or a date may stand in a text.
+_STANDING: dict[str, str] = {
+    "number": r"[-−]?\d+(?:[.,'’]\d+|[ \u00a0\u202f]\d{3}\b)*",
+    "date": r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}"
+    r"|\d{1,2}[^\w\n]+(?:(?:de|of) )?[^\W\d_]{3,}[^\w\n]+(?:(?:de|del) )?\d{4}"
+    r"|[^\W\d_]{3,} \d{1,2}(?:st|nd|rd|th)?,? \d{4}",
+}
+
+
+def find_equal(kind: Kind, words: str, text: str) -> tuple[int, int] | None:
+    """Where the first number or date stands that is the same in another spelling: a model that
+    should copy `1.588,43` likes to write `1588.43`."""
+    if kind not in _STANDING:
+        return None
+    try:
+        wanted = read_value(kind, words)
+    except ValueError:
+        return None
+    for found in re.finditer(_STANDING[kind], text):
+        with contextlib.suppress(ValueError):
+            if read_value(kind, found[0]) == wanted:
+                return found.span()
+    return None
 
 
 def read_value(kind: Kind, words: str) -> Any:

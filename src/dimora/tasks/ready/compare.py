@@ -23,10 +23,11 @@ RIGHT: Right = "use"
 
 Kind = Literal["added", "removed", "changed"]
 Risk = Literal["low", "medium", "high"]
-RISKS: tuple[Risk, ...] = ("low", "medium", "high")
 
 # Two clauses that share so much of their words are one clause that was changed.
 _ALIKE = 0.5
+# Asked for one of three words, a small model calls every risk low; yes or no it can tell.
+_HIGH, _MEDIUM = 0.6, 0.45
 _EXPLAIN_TOKENS = 110
 _CLAUSE_CHARACTERS = 4000
 
@@ -42,7 +43,8 @@ class Compare(ReadyRequest, frozen=True, kw_only=True, tag="compare"):
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """`risk` is the likeliest of the three, with its probability. `meaning` is the model's, and
+    """`risk_probability` is how likely the change costs the party money, adds a duty or takes a
+    right away; `risk` is high from 0.6, medium from 0.45. `meaning` is the model's, and
     `unsupported` names and numbers in it that neither version has."""
 
     kind: Kind
@@ -70,13 +72,13 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "changed": "Prima:\n{before}\nDopo:\n{after}\nChe cosa cambia?",
         "added": "Clausola nuova:\n{after}\nChe cosa comporta?",
         "removed": "Clausola tolta:\n{before}\nChe cosa comporta toglierla?",
-        "judge": "Giudichi il rischio di una modifica a un contratto. Rispondi in JSON con"
-        ' "basso", "medio" o "alto", tra virgolette.',
-        "risk": "Quanto è rischiosa questa modifica{party}?",
-        "party": " per {party}",
-        "low": "basso",
-        "medium": "medio",
-        "high": "alto",
+        "judge": 'Giudichi le modifiche a un contratto. Rispondi in JSON con "sì" o "no", tra'
+        " virgolette.",
+        "risk": "Questa modifica costa denaro a {party}, gli dà un nuovo obbligo o gli toglie un"
+        " diritto?",
+        "anybody": "una delle parti",
+        "yes": "sì",
+        "no": "no",
         "verdict": "{added} aggiunte, {removed} tolte, {changed} cambiate",
     },
     "es": {
@@ -85,13 +87,13 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "changed": "Antes:\n{before}\nDespués:\n{after}\n¿Qué cambia?",
         "added": "Cláusula nueva:\n{after}\n¿Qué supone?",
         "removed": "Cláusula quitada:\n{before}\n¿Qué supone quitarla?",
-        "judge": "Juzgas el riesgo de un cambio en un contrato. Responde en JSON con"
-        ' "bajo", "medio" o "alto", entre comillas.',
-        "risk": "¿Cuánto riesgo tiene este cambio{party}?",
-        "party": " para {party}",
-        "low": "bajo",
-        "medium": "medio",
-        "high": "alto",
+        "judge": 'Juzgas los cambios de un contrato. Responde en JSON con "sí" o "no", entre'
+        " comillas.",
+        "risk": "¿Este cambio cuesta dinero a {party}, le da una nueva obligación o le quita un"
+        " derecho?",
+        "anybody": "una de las partes",
+        "yes": "sí",
+        "no": "no",
         "verdict": "{added} añadidas, {removed} quitadas, {changed} cambiadas",
     },
     "en": {
@@ -100,13 +102,11 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "changed": "Before:\n{before}\nAfter:\n{after}\nWhat changes?",
         "added": "New clause:\n{after}\nWhat does it mean?",
         "removed": "Removed clause:\n{before}\nWhat does its removal mean?",
-        "judge": "You judge the risk of a change to a contract. Answer in JSON with"
-        ' "low", "medium" or "high", in quotes.',
-        "risk": "How risky is this change{party}?",
-        "party": " for {party}",
-        "low": "low",
-        "medium": "medium",
-        "high": "high",
+        "judge": 'You judge changes to a contract. Answer in JSON with "yes" or "no", in quotes.',
+        "risk": "Does this change cost {party} money, add a new duty or take a right away?",
+        "anybody": "one of the parties",
+        "yes": "yes",
+        "no": "no",
         "verdict": "{added} added, {removed} removed, {changed} changed",
     },
 }
@@ -207,17 +207,16 @@ async def _judge(desk: Desk, words: Mapping[str, str], change: Change, party: st
         after=quoted(change.after[:_CLAUSE_CHARACTERS]),
     )
     told = await desk.write(words["system"], shown, most_tokens=_EXPLAIN_TOKENS)
-    whose = words["party"].format(party=party) if party else ""
-    asked = f"{shown}\n{words['risk'].format(party=whose)}"
-    shares = await weigh_labels(desk, words["judge"], asked, [words[risk] for risk in RISKS])
-    risk: Risk = max(RISKS, key=lambda each: shares[words[each]])
+    asked = f"{shown}\n{words['risk'].format(party=party or words['anybody'])}"
+    shares = await weigh_labels(desk, words["judge"], asked, [words["yes"], words["no"]])
+    share = round(shares[words["yes"]], 4)
     meaning = told.text.strip()
     return Difference(
         kind=change.kind,
         before=change.before,
         after=change.after,
         meaning=meaning,
-        risk=risk,
-        risk_probability=round(shares[words[risk]], 4),
+        risk="high" if share >= _HIGH else "medium" if share >= _MEDIUM else "low",
+        risk_probability=share,
         unsupported=find_unsupported(meaning, f"{change.before} {change.after} {party}"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,9 @@ from dimora.tasks.ready.base import ReadyRequest, answered
 
 RIGHT: Right = "use"
 
+# Places left open, and the line of a mail that says what it is about.
+_OPEN = re.compile(r"\[[^\[\]\n]{2,40}\]")
+_SUBJECT = re.compile(r"^\W*(?:Subject|Oggetto|Asunto)\W+(.*)$", re.MULTILINE)
 _ANSWER_TOKENS = {"mail": 350, "letter": 500, "article": 800, "report": 900}
 
 
@@ -38,19 +42,21 @@ class Draft(ReadyRequest, frozen=True, kw_only=True, tag="draft"):
 
 class Drafted(msgspec.Struct, frozen=True, kw_only=True):
     """`missing` are names and numbers of the points that the draft has not; `unsupported` are
-    those of the draft that the points have not."""
+    those of the draft that the points have not. `to_fill` are places that are left open for you,
+    such as [Your name]."""
 
     draft: str
     complete: bool
     missing: tuple[Unsupported, ...] = ()
     unsupported: tuple[Unsupported, ...] = ()
+    to_fill: tuple[str, ...] = ()
 
 
 RESULT = Drafted
 WORDS: Mapping[Language, Mapping[str, str]] = {
     "it": {
-        "system": "Scrivi in italiano, con tono {tone}. Usi solo ciò che dicono i punti e non ne"
-        " tralasci nessuno. Rispondi solo con il testo.",
+        "system": "Scrivi in italiano, con tono {tone} e in breve. Usi solo ciò che dicono i punti,"
+        " non ne tralasci nessuno e non aggiungi nulla. Rispondi solo con il testo.",
         "ask": "Scrivi {kind}{reader} da questi punti:",
         "reader": " per {reader}",
         "again": "Deve contenere: {missing}. Non deve contenere: {unsupported}.",
@@ -63,8 +69,8 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "friendly": "cordiale",
     },
     "es": {
-        "system": "Escribes en español, con tono {tone}. Usas solo lo que dicen los puntos y no"
-        " omites ninguno. Responde únicamente con el texto.",
+        "system": "Escribes en español, con tono {tone} y con brevedad. Usas solo lo que dicen los"
+        " puntos, no omites ninguno y no añades nada. Responde únicamente con el texto.",
         "ask": "Escribe {kind}{reader} a partir de estos puntos:",
         "reader": " para {reader}",
         "again": "Debe contener: {missing}. No debe contener: {unsupported}.",
@@ -77,8 +83,8 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "friendly": "cordial",
     },
     "en": {
-        "system": "You write in English, in a {tone} tone. You use only what the points say and"
-        " leave none out. Answer with the text alone.",
+        "system": "You write in English, in a {tone} tone and briefly. You use only what the points"
+        " say, leave none out and add nothing. Answer with the text alone.",
         "ask": "Write {kind}{reader} from these points:",
         "reader": " to {reader}",
         "again": "It must contain: {missing}. It must not contain: {unsupported}.",
@@ -132,12 +138,21 @@ def judge(told: Answer, points: str, known: str) -> Drafted:
     """A draft and what is wrong with it."""
     text = told.text.strip()
     missing = find_unsupported(points, text)
+    said = _OPEN.sub("", _SUBJECT.sub(_plain_subject, text))
     return Drafted(
         draft=text,
         complete=bool(text) and not missing and not told.cut,
         missing=missing,
-        unsupported=find_unsupported(text, known),
+        unsupported=find_unsupported(said, known),
+        to_fill=tuple(dict.fromkeys(_OPEN.findall(text))),
     )
+
+
+def _plain_subject(found: re.Match[str]) -> str:
+    """A subject without capital letters where Every Word Has One: those are no names."""
+    words = [word for word in re.findall(r"[^\W\d_]+", found[1]) if len(word) > 3]
+    titled = sum(word[0].isupper() for word in words) > len(words) / 2
+    return found[1].lower() if titled else found[1]
 
 
 def _faults(draft: Drafted) -> int:

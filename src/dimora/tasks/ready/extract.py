@@ -17,7 +17,14 @@ from dimora.core.types import Event, Progress
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.ready._desk import Answer, Desk, quoted, require_text
 from dimora.tasks.ready._parts import split_text
-from dimora.tasks.ready._values import Kind, find_span, least_logprob, read_kind, read_value
+from dimora.tasks.ready._values import (
+    Kind,
+    find_equal,
+    find_span,
+    least_logprob,
+    read_kind,
+    read_value,
+)
 from dimora.tasks.ready.base import ReadyRequest, answered
 
 RIGHT: Right = "use"
@@ -28,9 +35,10 @@ _FIELD_TOKENS = 60
 
 class Extract(ReadyRequest, frozen=True, kw_only=True, tag="extract"):
     """A field is `name`, `name:kind` or `name:kind:what it is`; a kind is text, number, date or
-    yes/no. The model copies words of the text; they are looked for there, and then read as their
-    kind. What does not stand in the text is no value, unless `loose`. A text longer than the
-    window is read in parts, and the surest value of a field is taken.
+    yes/no. The model copies words of the text; they are looked for there (numbers and dates in any
+    spelling), and then read as their kind. What does not stand in the text is no value, unless
+    `loose`. A text longer than the window is read in parts, and the surest value of a field is
+    taken.
     """
 
     text: Annotated[str, Meta(description="Where to look.")]
@@ -111,6 +119,34 @@ def read_fields(fields: Sequence[str]) -> tuple[_Wanted, ...]:
     return tuple(wanted)
 
 
+# Words of a table that are not a field's.
+_TAKEN = ("input", "error", "hash", "complete", "doubtful")
+# What is less sure than this should be looked at by somebody.
+_DOUBTFUL = 0.5
+
+
+def table_columns(asked: Mapping[str, Any]) -> tuple[str, ...]:
+    """In a table each field has a column of its own."""
+    wanted = read_fields(tuple(asked.get("fields", ())))
+    return (*(_column(field.name) for field in wanted), "complete", "doubtful")
+
+
+def table_row(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The values by column; `doubtful` says which should be looked at, and why."""
+    fields = result["fields"]
+    doubtful = [
+        f"{each['name']}: {each['problem'] or 'confidence {:.2f}'.format(each['confidence'])}"
+        for each in fields
+        if each["problem"] or (each["value"] is not None and each["confidence"] < _DOUBTFUL)
+    ]
+    values = {_column(each["name"]): each["value"] for each in fields}
+    return {**values, "complete": result["complete"], "doubtful": "; ".join(doubtful)}
+
+
+def _column(name: str) -> str:
+    return f"{name}_" if name in _TAKEN else name
+
+
 async def run(request: Extract, rooms: Rooms) -> AsyncIterator[Event]:
     """Progress for each part of a long text, one Answered, then Done."""
     require_text(request.text)
@@ -165,7 +201,7 @@ def told(field: _Wanted, answer: Answer, text: str, offset: int, *, loose: bool)
     sure = round(_confidence(field.name, answer), 4)
     if not words or words.lower() in ("null", "none", "n/a"):
         return Value(name=field.name, value=None, confidence=sure)
-    span = find_span(words, text)
+    span = find_span(words, text) or find_equal(field.kind, words, text)
     if span is None and not loose:
         return Value(
             name=field.name, value=None, words=words, confidence=sure, problem="not in the text"

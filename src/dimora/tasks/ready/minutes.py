@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from dimora.core.languages import Language, detect_language
+from dimora.core.languages import Language, detect_language, is_common_word
 from dimora.core.types import Event, Progress
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.matching import rank_passages
@@ -21,7 +21,7 @@ from dimora.tasks.ready.base import ReadyRequest, answered
 
 RIGHT: Right = "use"
 
-_ANSWER_TOKENS = 700
+_ANSWER_TOKENS = 400
 _ITEMS_AT_MOST = 8
 _SPEAKER = re.compile(
     r"^[ \t]*(?:[\[(]?\d{1,2}:\d\d(?::\d\d)?[\])]?[ \t]*)?([A-ZÀ-Ý][\w.'’ -]{1,40}?)[ \t]*"
@@ -71,10 +71,15 @@ class MinutesWritten(msgspec.Struct, frozen=True, kw_only=True):
 RESULT = MinutesWritten
 WORDS: Mapping[Language, Mapping[str, str]] = {
     "it": {
-        "system": "Scrivi verbali di riunioni in italiano, con solo ciò che è stato detto."
-        " points: gli argomenti, una frase ciascuno; decisions: ciò che è stato deciso; actions:"
-        " chi (who) fa che cosa (what) entro quando (due), vuoto se non è detto. Rispondi in JSON.",
-        "ask": "Scrivi il verbale di questa riunione.",
+        "system": "Scrivi verbali di riunioni in italiano, con solo ciò che è stato detto. Rispondi"
+        " in JSON.",
+        "ask_points": "Di che cosa si è parlato? Una frase breve per ogni argomento, senza dire chi"
+        " l'ha detto.",
+        "ask_decisions": "Che cosa è stato deciso? Una frase breve per ogni decisione; nulla, se"
+        " non si è deciso nulla.",
+        "ask_actions": "Chi si è impegnato a fare che cosa, ed entro quando? Per ogni impegno: il"
+        " nome di chi lo fa (who), che cosa fa (what), entro quando (due); vuoto, se nessuno lo"
+        " dice.",
         "title": "Verbale",
         "present": "Presenti",
         "points": "Argomenti",
@@ -82,10 +87,14 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "actions": "Compiti",
     },
     "es": {
-        "system": "Escribes actas de reuniones en español, solo con lo que se dijo. points: los"
-        " temas, una frase cada uno; decisions: lo que se decidió; actions: quién (who) hace qué"
-        " (what) y para cuándo (due), vacío si no se dice. Responde en JSON.",
-        "ask": "Escribe el acta de esta reunión.",
+        "system": "Escribes actas de reuniones en español, solo con lo que se dijo. Responde en"
+        " JSON.",
+        "ask_points": "¿De qué se habló? Una frase breve por cada tema, sin decir quién lo dijo.",
+        "ask_decisions": "¿Qué se decidió? Una frase breve por cada decisión; nada, si no se"
+        " decidió nada.",
+        "ask_actions": "¿Quién se comprometió a hacer qué, y para cuándo? De cada compromiso: el"
+        " nombre de quien lo hace (who), qué hace (what) y para cuándo (due); vacío, si nadie lo"
+        " dice.",
         "title": "Acta",
         "present": "Presentes",
         "points": "Temas",
@@ -93,10 +102,14 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "actions": "Tareas",
     },
     "en": {
-        "system": "You write the minutes of meetings in English, with only what was said. points:"
-        " what was talked about, a sentence each; decisions: what was decided; actions: who does"
-        " what and when it is due, empty where nobody says. Answer in JSON.",
-        "ask": "Write the minutes of this meeting.",
+        "system": "You write the minutes of meetings in English, with only what was said. Answer in"
+        " JSON.",
+        "ask_points": "What was talked about? One short sentence for each topic, without who said"
+        " it.",
+        "ask_decisions": "What was decided? One short sentence for each decision; nothing where"
+        " nothing was decided.",
+        "ask_actions": "Which tasks did somebody take on? For each: who does it (who), what is to"
+        " be done (what), and until when (due), empty where nobody says.",
         "title": "Minutes",
         "present": "Present",
         "points": "Points",
@@ -112,26 +125,28 @@ EXAMPLE: Mapping[str, Any] = {
     "Lucia: I write to them tomorrow.\n"
 }
 _TEXT = {"type": "string"}
-_TEXTS = {"type": "array", "maxItems": _ITEMS_AT_MOST, "items": _TEXT}
-_SCHEMA: dict[str, Any] = {
+_ACTION = {
     "type": "object",
-    "properties": {
-        "points": _TEXTS,
-        "decisions": _TEXTS,
-        "actions": {
-            "type": "array",
-            "maxItems": _ITEMS_AT_MOST,
-            "items": {
-                "type": "object",
-                "properties": {"what": _TEXT, "who": _TEXT, "due": _TEXT},
-                "required": ["what", "who", "due"],
-                "additionalProperties": False,
-            },
-        },
-    },
-    # What is whole of an answer that was cut is told: a repeated list must not hide the others.
-    "required": ["points"],
+    "properties": {"who": _TEXT, "what": _TEXT, "due": _TEXT},
+    "required": ["who", "what", "due"],
     "additionalProperties": False,
+}
+
+
+def _list_of(name: str, item: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {name: {"type": "array", "maxItems": _ITEMS_AT_MOST, "items": item}},
+        "required": [name],
+        "additionalProperties": False,
+    }
+
+
+# Asked one by one: all at once, a small model forgets the last.
+_SCHEMAS = {
+    "points": _list_of("points", _TEXT),
+    "decisions": _list_of("decisions", _TEXT),
+    "actions": _list_of("actions", _ACTION),
 }
 
 
@@ -144,19 +159,23 @@ async def run(request: Minutes, rooms: Rooms) -> AsyncIterator[Event]:
     async with Desk(request, rooms) as desk:
         async for place in desk.wait():
             yield place
-        room = await desk.room_for_text(words["system"], words["ask"], _ANSWER_TOKENS)
+        longest = max((words[f"ask_{name}"] for name in _SCHEMAS), key=len)
+        room = await desk.room_for_text(words["system"], longest, _ANSWER_TOKENS)
         parts = await split_text(request.text, room, desk.count)
         for at, part in enumerate(parts, 1):
             if len(parts) > 1:
                 yield Progress(status=f"reading part {at} of {len(parts)}")
-            answer = await desk.ask(
-                words["system"],
-                f"{quoted(part)}\n\n{words['ask']}",
-                _SCHEMA,
-                most_tokens=_ANSWER_TOKENS,
-                mend=True,
-            )
-            told.append(answer.value)
+            found: dict[str, Any] = {}
+            for name, schema in _SCHEMAS.items():
+                answer = await desk.ask(
+                    words["system"],
+                    f"{quoted(part)}\n\n{words[f'ask_{name}']}",
+                    schema,
+                    most_tokens=_ANSWER_TOKENS,
+                    mend=True,
+                )
+                found |= answer.value
+            told.append(found)
         result = make_minutes(told, request.text, request.title.strip(), words)
     yield answered(result, language)
     yield desk.done()
@@ -223,9 +242,14 @@ def _actions(told: Any, text: str) -> tuple[Action, ...]:
 
 
 def _standing(words: str, text: str) -> str:
-    """The words as the text has them; nothing where it has not."""
+    """The words as the text has them; nothing where it has not, or where they say nothing."""
     span = find_span(words, text)
-    return text[slice(*span)] if span else ""
+    if span is None or is_common_word(words.strip()):
+        return ""
+    start, end = span
+    # Part of a word is another word.
+    around = (text[start - 1 : start] + text[start], text[end - 1] + text[end : end + 1])
+    return "" if any(len(pair) == 2 and pair.isalnum() for pair in around) else text[start:end]
 
 
 def nearest_line(words: str, lines: Sequence[str]) -> int:

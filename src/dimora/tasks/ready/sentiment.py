@@ -22,8 +22,9 @@ _FEELINGS: tuple[Feeling, ...] = ("positive", "neutral", "negative")
 
 
 class Sentiment(ReadyRequest, frozen=True, kw_only=True, tag="sentiment"):
-    """The probabilities are those of the words' tokens. A feeling less likely than the `threshold`
-    is not told: the text counts as neutral."""
+    """Two questions: is it an opinion at all, and is its writer pleased? All three words at once a
+    small model takes for two. The probabilities are those of the words' tokens. A feeling less
+    likely than the `threshold` is not told: the text counts as neutral."""
 
     text: Annotated[str, Meta(description="What to judge.")]
     threshold: Annotated[
@@ -45,27 +46,39 @@ class SentimentFound(msgspec.Struct, frozen=True, kw_only=True):
 RESULT = SentimentFound
 WORDS: Mapping[Language, Mapping[str, str]] = {
     "it": {
+        "kind": "Dici se un testo è un'opinione (chi scrive loda o si lamenta) o una semplice"
+        " informazione. Rispondi in JSON, con una di queste parole tra virgolette: {labels}.",
+        "ask_kind": "Il testo è un'opinione o un'informazione?",
+        "opinion": "opinione",
+        "neutral": "informazione",
         "system": "Giudichi il sentimento di un testo."
         " Rispondi in JSON, con una di queste parole tra virgolette: {labels}.",
         "ask": "Qual è il sentimento del testo?",
         "positive": "positivo",
-        "neutral": "neutro",
         "negative": "negativo",
     },
     "es": {
+        "kind": "Dices si un texto es una opinión (quien escribe elogia o se queja) o una simple"
+        " información. Responde en JSON, con una de estas palabras entre comillas: {labels}.",
+        "ask_kind": "¿El texto es una opinión o una información?",
+        "opinion": "opinión",
+        "neutral": "información",
         "system": "Juzgas el sentimiento de un texto."
         " Responde en JSON, con una de estas palabras entre comillas: {labels}.",
         "ask": "¿Cuál es el sentimiento del texto?",
         "positive": "positivo",
-        "neutral": "neutro",
         "negative": "negativo",
     },
     "en": {
+        "kind": "You say whether a text is an opinion (its writer praises or complains) or mere"
+        " information. Answer in JSON, with one of these words in quotes: {labels}.",
+        "ask_kind": "Is the text an opinion or information?",
+        "opinion": "opinion",
+        "neutral": "information",
         "system": "You judge the sentiment of a text."
         " Answer in JSON, with one of these words in quotes: {labels}.",
         "ask": "What is the sentiment of the text?",
         "positive": "positive",
-        "neutral": "neutral",
         "negative": "negative",
     },
 }
@@ -82,9 +95,27 @@ async def run(request: Sentiment, rooms: Rooms) -> AsyncIterator[Event]:
     async with Desk(request, rooms) as desk:
         async for place in desk.wait():
             yield place
-        labels = tuple(words[feeling] for feeling in _FEELINGS)
-        found = await judge(desk, words, request.text, labels, calibrate=request.calibrate)
-        shares = {feeling: round(found[words[feeling]], 4) for feeling in _FEELINGS}
+        kinds = {"system": words["kind"], "ask": words["ask_kind"]}
+        of = await judge(
+            desk,
+            kinds,
+            request.text,
+            (words["opinion"], words["neutral"]),
+            calibrate=request.calibrate,
+        )
+        found = await judge(
+            desk,
+            words,
+            request.text,
+            (words["positive"], words["negative"]),
+            calibrate=request.calibrate,
+        )
+        opinion = of[words["opinion"]]
+        shares: dict[Feeling, float] = {
+            "positive": round(opinion * found[words["positive"]], 4),
+            "neutral": round(1 - opinion, 4),
+            "negative": round(opinion * found[words["negative"]], 4),
+        }
         likeliest: Feeling = max(_FEELINGS, key=lambda feeling: shares[feeling])
         result = SentimentFound(
             sentiment=likeliest if shares[likeliest] >= request.threshold else "neutral",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import base64
 import json
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -14,19 +14,11 @@ from dimora.core.errors import BadRequest
 from dimora.core.languages import Language, detect_language
 from dimora.core.types import Event, Progress
 from dimora.tasks.base import Right, Rooms
-from dimora.tasks.ready._desk import Desk, quoted, require_text
-from dimora.tasks.ready._faithful import numbers_of
-from dimora.tasks.ready._shapes import (
-    Form,
-    Piece,
-    between,
-    form_of,
-    mask,
-    placeholders_of,
-    put_together,
-    take_apart,
-    unmask,
-)
+from dimora.tasks.ready._desk import Desk, require_text
+from dimora.tasks.ready._docx import Document
+from dimora.tasks.ready._placeholders import Piece
+from dimora.tasks.ready._shapes import Form, form_of, put_together, rewrapped, take_apart
+from dimora.tasks.ready._translator import Translator
 from dimora.tasks.ready.base import ReadyRequest, answered
 
 RIGHT: Right = "use"
@@ -36,13 +28,21 @@ _TELL_EVERY = 10
 
 
 class Translate(ReadyRequest, frozen=True, kw_only=True, tag="translate"):
-    """Line by line. Marks of Markdown, code, times of SRT, keys of JSON and identifiers of PO never
-    reach the model. Placeholders (`{name}`, `%s`, `<b>`, addresses, code) are masked in its text;
-    where it loses one, the words between them are translated one by one, so that each one comes
-    through. Numbers are counted afterwards, and where they differ it is told.
+    """Line by line; a paragraph that was broken into lines is one, and so is a cue of subtitles.
+    Marks of Markdown, code, times of SRT and WebVTT, keys of JSON and identifiers of PO never reach
+    the model, nor does anything of a Word document but its words. Placeholders (`{name}`, `%s`,
+    `<b>`, addresses, code) are masked in its text; where it loses one, the words between them are
+    translated one by one, so that each one comes through. Of PO what has no translation gets one,
+    and what is marked as fuzzy a new one. Numbers are counted afterwards, and where they differ it
+    is told.
     """
 
-    text: Annotated[str, Meta(description="What to translate.")]
+    text: Annotated[
+        str,
+        Meta(
+            description="What to translate; a Word document in base64.", extra={"whole": (".docx",)}
+        ),
+    ]
     target: Annotated[
         str, Meta(description="The language to translate into, such as it, es, en, fr, German.")
     ]
@@ -53,15 +53,20 @@ class Translate(ReadyRequest, frozen=True, kw_only=True, tag="translate"):
         tuple[str, ...], Meta(description="Words with their translation: words=translation.")
     ] = ()
     form: Annotated[
-        Literal["", "text", "srt", "po", "json"],
+        Literal["", "text", "srt", "po", "json", "docx"],
         Meta(description="What kind of file it is, if not what it looks like."),
     ] = ""
+    skip: Annotated[
+        tuple[str, ...],
+        Meta(description="Keys of JSON whose values stay, such as id, *.url or meta.*."),
+    ] = ()
 
 
 class Translated(msgspec.Struct, frozen=True, kw_only=True):
-    """`lines` is how many were translated. `notes` say, with the number of the line of the text,
-    what should be looked at: numbers that differ, words of the glossary that were not used, lines
-    that stayed as they were."""
+    """`lines` is how many were translated. `notes` say, with the number of the line of the text (of
+    the paragraph in a Word document), what should be looked at: numbers that differ, words of the
+    glossary that were not used, lines that stayed as they were or got much longer, subtitles of
+    more than two lines."""
 
     translation: str
     form: Form
@@ -122,99 +127,93 @@ def read_glossary(entries: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-class _Translator:
-    """Translates lines, each for itself, and notes what is to be looked at."""
-
-    def __init__(
-        self, desk: Desk, words: Mapping[str, str], target: str, tone: str, glossary: dict[str, str]
-    ) -> None:
-        self.notes: list[str] = []
-        self._desk = desk
-        self._words = words
-        self._target = words.get(target, target)
-        self._tone = words[tone] if tone else ""
-        self._glossary = glossary
-
-    async def line(self, text: str, number: int) -> str:
-        """One line, with all its placeholders."""
-        masked, kept = mask(text)
-        told = unmask(await self._ask(masked), kept)
-        if told is None:
-            told = await self._piecewise(text)
-        if numbers_of(told) != numbers_of(text):
-            self.notes.append(f"line {number}: the numbers differ")
-        for source, wanted in self._used(text).items():
-            if wanted.casefold() not in told.casefold():
-                self.notes.append(f"line {number}: the glossary's {source!r} was not kept")
-        return told
-
-    async def _piecewise(self, text: str) -> str:
-        pieces = between(text)
-        for piece in pieces:
-            if piece.speaks:
-                told = await self._ask(piece.text)
-                # No placeholder may come out of words that had none.
-                piece.text = piece.text if placeholders_of(told) else told
-        return put_together(pieces)
-
-    async def _ask(self, text: str) -> str:
-        rules = self._tone + "".join(
-            self._words["glossary"].format(source=source, wanted=wanted)
-            for source, wanted in self._used(text).items()
-        )
-        system = self._words["system"].format(target=self._target, rules=rules)
-        question = f"{self._words['ask'].format(target=self._target)}\n\n{quoted(text)}"
-        size = await self._desk.count(text)
-        answer = await self._desk.write(system, question, most_tokens=3 * size + 32)
-        lines = [re.sub(r"</?text>", "", line).strip() for line in answer.text.splitlines()]
-        told = " ".join(line for line in lines if line)
-        return told or text
-
-    def _used(self, text: str) -> dict[str, str]:
-        return {s: w for s, w in self._glossary.items() if s.casefold() in text.casefold()}
-
-
 async def run(request: Translate, rooms: Rooms) -> AsyncIterator[Event]:
     """Progress, one Answered, then Done."""
     require_text(request.text)
     require_text(request.target, "target")
     glossary = read_glossary(request.glossary)
     form = request.form or form_of(request.text)
-    pieces = take_apart(request.text, form)
-    language = request.language or detect_language(request.text)
+    document = _document(request.text) if form == "docx" else None
+    pieces = [] if document else take_apart(request.text, form, request.skip)
+    work = _paragraphs(document) if document else _lines(pieces)
+    language = request.language or detect_language("\n".join(words for _, words in work))
     async with Desk(request, rooms) as desk:
         async for place in desk.wait():
             yield place
-        translator = _Translator(
+        translator = Translator(
             desk, WORDS[language], request.target.strip(), request.tone, glossary
         )
-        total = sum(piece.speaks for piece in pieces)
-        number, begun = 1, 0
-        for piece in pieces:
-            lines = piece.text.count("\n")
-            if piece.speaks:
-                if begun % _TELL_EVERY == 0:
-                    yield Progress(status=f"translating {begun + 1} of {total}")
-                begun += 1
-                await _translate(translator, piece, number, form)
-            number += lines
+        if document:
+            steps = _translate_document(translator, document)
+        else:
+            steps = _translate_pieces(translator, pieces, form)
+        begun = 0
+        async for _ in steps:
+            if begun % _TELL_EVERY == 0:
+                yield Progress(status=f"translating {begun + 1} of {len(work)}")
+            begun += 1
         result = Translated(
-            translation=put_together(pieces),
+            translation=base64.b64encode(document.data()).decode()
+            if document
+            else put_together(pieces),
             form=form,
-            lines=total,
+            lines=len(work),
             notes=tuple(translator.notes),
         )
     yield answered(result, language)
     yield desk.done()
 
 
-async def _translate(translator: _Translator, piece: Piece, number: int, form: Form) -> None:
+def _document(text: str) -> Document:
+    """Raises BadRequest."""
+    try:
+        return Document(base64.b64decode("".join(text.split()), validate=True))
+    except ValueError:
+        raise BadRequest("a Word document is given in base64", param="text") from None
+
+
+def _paragraphs(document: Document) -> list[tuple[int, str]]:
+    return [(n, p.words) for n, p in enumerate(document.paragraphs, 1) if p.speaks]
+
+
+def _lines(pieces: Sequence[Piece]) -> list[tuple[int, str]]:
+    return [(at, piece.text) for at, piece in enumerate(pieces) if piece.speaks]
+
+
+async def _translate_document(translator: Translator, document: Document) -> AsyncIterator[None]:
+    """One step for each paragraph that is translated, before it is."""
+    for number, paragraph in enumerate(document.paragraphs, 1):
+        if paragraph.speaks:
+            yield
+            words = [stretch.words for stretch in paragraph.stretches]
+            told = await translator.stretches(words, number)
+            for stretch, new in zip(paragraph.stretches, told, strict=True):
+                stretch.words = new
+
+
+async def _translate_pieces(
+    translator: Translator, pieces: Sequence[Piece], form: Form
+) -> AsyncIterator[None]:
+    """One step for each piece that is translated, before it is."""
+    number = 1
+    for piece in pieces:
+        lines = piece.text.count("\n")
+        if piece.speaks:
+            yield
+            await _translate(translator, piece, number, form)
+        number += lines
+
+
+async def _translate(translator: Translator, piece: Piece, number: int, form: Form) -> None:
     """A literal of a file is read, translated line by line, and written again."""
-    if form not in ("json", "po"):
-        piece.text = await translator.line(piece.text, number)
+    if form in ("json", "po"):
+        inner = take_apart(json.loads(piece.text), "text")
+        for part in inner:
+            if part.speaks:
+                await _translate(translator, part, number, "text")
+        piece.text = json.dumps(put_together(inner), ensure_ascii=False)
         return
-    inner = take_apart(json.loads(piece.text), "text")
-    for part in inner:
-        if part.speaks:
-            part.text = await translator.line(part.text, number)
-    piece.text = json.dumps(put_together(inner), ensure_ascii=False)
+    words = " ".join(piece.text.split()) if piece.width else piece.text
+    piece.text = rewrapped(await translator.line(words, number), piece)
+    if form == "srt" and piece.text.count("\n") > 1:
+        translator.notes.append(f"line {number}: the subtitle has more than two lines")

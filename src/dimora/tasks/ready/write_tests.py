@@ -32,8 +32,8 @@ _TRIES = 2
 
 
 class WriteTests(ReadyRequest, frozen=True, kw_only=True, tag="write_tests"):
-    """Nothing is run. Tests of Python are parsed, and written again once where they do not; which
-    functions of the code they never name is told.
+    """Nothing is run. Tests of Python are parsed, and written again once where they do not or
+    where there is none; which functions of the code they never name is told.
     """
 
     code: Annotated[str, Meta(description="What to test.")]
@@ -56,26 +56,27 @@ class TestsWritten(msgspec.Struct, frozen=True, kw_only=True):
 RESULT = TestsWritten
 WORDS: Mapping[Language, Mapping[str, str]] = {
     "it": {
-        "system": "Scrivi test per codice{framework}. Ogni test prova una cosa e ha un nome che la"
-        " dice; provi anche i casi limite. Rispondi solo con il codice dei test, in un blocco.",
+        "system": "Scrivi test per codice{framework}: al massimo sei funzioni brevi. Ogni test"
+        " prova una cosa e ha un nome che la dice; provi anche i casi limite. Rispondi solo con il"
+        " codice dei test, in un blocco.",
         "framework": " con {framework}",
         "ask": "Scrivi i test per questo codice.",
         "module": " Importalo da {module}.",
         "broken": "I test non sono validi ({fault}). Scrivili di nuovo.",
     },
     "es": {
-        "system": "Escribes pruebas de código{framework}. Cada prueba comprueba una cosa y su"
-        " nombre la dice; pruebas también los casos límite. Responde solo con el código de las"
-        " pruebas, en un bloque.",
+        "system": "Escribes pruebas de código{framework}: seis funciones breves como máximo. Cada"
+        " prueba comprueba una cosa y su nombre la dice; pruebas también los casos límite."
+        " Responde solo con el código de las pruebas, en un bloque.",
         "framework": " con {framework}",
         "ask": "Escribe las pruebas de este código.",
         "module": " Impórtalo de {module}.",
         "broken": "Las pruebas no son válidas ({fault}). Escríbelas de nuevo.",
     },
     "en": {
-        "system": "You write tests for code{framework}. Each test tries one thing and has a name"
-        " that says it; you try the edges too. Answer with the code of the tests alone, in one"
-        " block.",
+        "system": "You write tests for code{framework}: at most six short functions. Each test"
+        " tries one thing and has a name that says it; you try the edges too. Answer with the code"
+        " of the tests alone, in one block.",
         "framework": " with {framework}",
         "ask": "Write the tests for this code.",
         "module": " Import it from {module}.",
@@ -118,7 +119,7 @@ async def run(request: WriteTests, rooms: Rooms) -> AsyncIterator[Event]:
             answer = await desk.write(system, asked, most_tokens=most)
             tests = _whole(code_in(answer.text), cut=answer.cut, python=python)
             fault = python_fault(tests) if python else ""
-            if tests and not fault:
+            if _TEST.search(tests) and not fault:
                 break
             asked = f"{question}\n\n{words['broken'].format(fault=fault or '-')}"
         if answer.cut:

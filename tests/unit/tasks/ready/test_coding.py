@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from dimora.tasks.ready import (
     write_tests,
 )
 from dimora.tasks.ready._diff import apply_diff, diff_of
-from dimora.tasks.ready.review_code import find_line
+from dimora.tasks.ready.review_code import find_line, lines_of, numbered
 from tests.unit.tasks.ready.speaking import result_of
 
 CODE = (
@@ -30,8 +31,9 @@ def done(task, request, say, num_ctx=8192):
     return asyncio.run(result_of(task, request, say, num_ctx))
 
 
-def finding(quote: str, problem: str = "wrong") -> dict[str, str]:
+def finding(quote: str, problem: str = "wrong", line: int = 1) -> dict[str, Any]:
     return {
+        "line": line,
         "quote": quote,
         "problem": problem,
         "suggestion": "",
@@ -61,7 +63,25 @@ def test_lines_of_a_diff_are_those_of_the_new_file():
 
 @pytest.mark.parametrize("quote", ["", " ", "}", "\n\n"])
 def test_a_quote_that_says_nothing_is_on_no_line(quote):
-    assert find_line(quote, list(enumerate(CODE.splitlines(), 1))) is None
+    assert find_line(quote, lines_of(CODE)) is None
+
+
+def test_of_lines_that_are_the_same_the_one_nearest_to_the_number_is_meant():
+    lines = lines_of("a = 1\nb = 2\na = 1\nc = 3\n")
+    assert find_line("a = 1", lines, 4) == (3, "a = 1", False, "")
+    assert find_line("3 a = 1", lines, 3).number == 3
+    assert find_line("sum(a)", lines, 2) is None
+    words = lines_of("total = 0\nreturn total\n")
+    assert find_line("`total` is never changed", words, 2).number == 2
+
+
+def test_a_diff_of_several_files_is_shown_with_names_numbers_and_what_is_new():
+    diff = diff_of("one\n", "one\ntwo\n", "a.py") + diff_of(CODE, BETTER, "b.py")
+    shown = numbered(lines_of(diff))
+    assert shown.startswith("\na.py\n1   one\n2 + two\n\nb.py\n1   def total(prices):\n")
+    told = json.dumps({"findings": [finding("2 + return sum(prices)", line=2)]})
+    found = done(review_code, review_code.ReviewCode(code=diff), lambda _: told)
+    assert [(f["path"], f["line"]) for f in found["findings"]] == [("b.py", 2)]
 
 
 @pytest.mark.parametrize("ending", ["\n", "", "\r\n"])

@@ -46,6 +46,12 @@ def test_a_diff_of_another_text_is_refused(source):
 
 def test_lines_of_the_new_file_are_counted():
     diff = diff_of("a\nb\nc\n", "a\nB\nc\nd\n", "x")
-    assert list(changed_lines(diff)) == [(1, "a"), (2, "B"), (3, "c"), (4, "d")]
+    assert [(line.number, line.words) for line in changed_lines(diff)] == [
+        (1, "a"),
+        (2, "B"),
+        (3, "c"),
+        (4, "d"),
+    ]
+    assert [line.added for line in changed_lines(diff)].count(True) >= 1
     assert is_diff(diff)
     assert not is_diff("a = b @ c")

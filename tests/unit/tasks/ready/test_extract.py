@@ -9,7 +9,7 @@ import pytest
 from dimora.core.errors import BadRequest
 from dimora.tasks.base import Token
 from dimora.tasks.ready._desk import Answer
-from dimora.tasks.ready.extract import read_fields, schema_of, told
+from dimora.tasks.ready.extract import read_fields, schema_of, table_columns, table_row, told
 
 TEXT = "Total: EUR 1,240.50 by 3 May 2026"
 
@@ -70,3 +70,27 @@ def test_the_schema_wants_every_field_and_no_other():
     schema = schema_of(read_fields(["a", "b:number"]))
     assert schema["required"] == ["a", "b"]
     assert schema["additionalProperties"] is False
+
+
+def test_in_a_table_each_field_is_a_column_and_what_is_doubtful_is_named():
+    asked = {"fields": ["total:number", "error", "when:date", "who"]}
+    assert table_columns(asked) == ("total", "error_", "when", "who", "complete", "doubtful")
+    one = {"value": None, "confidence": 0.9, "problem": ""}
+    result = {
+        "fields": [
+            {**one, "name": "total", "value": 12.5},
+            {**one, "name": "error", "value": "none", "confidence": 0.314},
+            {**one, "name": "when", "problem": "no date"},
+            {**one, "name": "who", "confidence": 0.1},
+        ],
+        "complete": False,
+    }
+    row = table_row(result)
+    assert tuple(row) == table_columns(asked)
+    assert (row["total"], row["error_"], row["when"]) == (12.5, "none", None)
+    assert row["doubtful"] == "error: confidence 0.31; when: no date"
+
+
+def test_a_table_without_fields_is_refused():
+    with pytest.raises(BadRequest):
+        table_columns({})

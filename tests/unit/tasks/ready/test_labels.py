@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 
 import pytest
 
 from dimora.core.errors import BadRequest
-from dimora.tasks.ready._labels import check_labels, corrected, ranked, shares_of
+from dimora.tasks.ready._labels import check_labels, corrected, ranked, shares_of, told_apart
 
 TRUE = [0.7, 0.2, 0.1]
 
@@ -51,3 +52,45 @@ def test_the_likeliest_comes_first():
 def test_labels_that_are_no_choice_are_refused(labels):
     with pytest.raises(BadRequest):
         check_labels(labels)
+
+
+class Words:
+    """A tokenizer that knows some words whole, and else letters."""
+
+    def __init__(self, *known: str) -> None:
+        self._known = sorted(known, key=len, reverse=True)
+
+    def _cut(self, text: str) -> list[str]:
+        pieces = []
+        while text:
+            piece = next((word for word in self._known if text.startswith(word)), text[0])
+            pieces.append(piece)
+            text = text[len(piece) :]
+        return pieces
+
+    async def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
+        return [int.from_bytes(piece.encode()) for piece in self._cut(text)]
+
+    async def detokenize(self, tokens: list[int]) -> str:
+        return "".join(t.to_bytes((t.bit_length() + 7) // 8).decode() for t in tokens)
+
+
+@pytest.mark.parametrize(
+    ("known", "apart"),
+    [
+        (("neutral", "negative"), True),
+        (("ne", "utral", "gative"), False),
+        (("ne", "neg", "utral", "ative"), False),
+        (('"neut', '"neg', "ative", "ral"), True),
+    ],
+)
+def test_letters_stand_before_labels_only_where_their_tokens_begin_alike(known, apart):
+    shown = asyncio.run(told_apart(("neutral", "negative"), Words(*known)))
+    assert (shown == ("neutral", "negative")) is apart
+    if not apart:
+        assert shown == ("A neutral", "B negative")
+
+
+def test_a_label_that_another_begins_with_is_told_apart():
+    shown = asyncio.run(told_apart(("bill", "billing"), Words("bill", "ing")))
+    assert shown == ("A bill", "B billing")

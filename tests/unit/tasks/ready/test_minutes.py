@@ -53,6 +53,34 @@ def test_an_item_stands_at_the_line_it_is_nearest_to():
 
 
 def test_words_that_never_end_leave_what_is_whole_before_them():
-    endless = '{"points": ["The roof leaks.", "' + "again and " * 4000
-    told = asyncio.run(result_of(minutes, minutes.Minutes(text=TEXT), lambda _: endless))
+    def say(prompt) -> str:
+        (name,) = prompt.json_schema["properties"]
+        return f'{{"{name}": ["The roof leaks.", "' + "again and " * 4000
+
+    told = asyncio.run(result_of(minutes, minutes.Minutes(text=TEXT), say))
     assert [item["words"] for item in told["points"]] == ["The roof leaks."]
+    assert list(told["actions"]) == []
+
+
+def test_points_decisions_and_tasks_are_asked_for_one_by_one():
+    said = {
+        "points": '{"points": ["The roof leaks"]}',
+        "decisions": '{"decisions": ["They take the offer"]}',
+        "actions": '{"actions": [{"who": "Lucia", "what": "writes", "due": "tomorrow"}]}',
+    }
+    told = asyncio.run(
+        result_of(
+            minutes,
+            minutes.Minutes(text=TEXT),
+            lambda prompt: said[next(iter(prompt.json_schema["properties"]))],
+        )
+    )
+    assert [item["words"] for item in told["decisions"]] == ["They take the offer"]
+    assert told["actions"][0]["who"] == "Lucia"
+    assert told["actions"][0]["due"] == "tomorrow"
+
+
+def test_a_word_that_says_nothing_is_no_term_and_part_of_a_word_is_none():
+    told = [{"actions": [{"what": "signs", "who": "Mar", "due": "it"}]}]
+    (action,) = make_minutes(told, TEXT, "", WORDS).actions
+    assert (action.who, action.due) == ("", "")

@@ -6,7 +6,13 @@ import pytest
 
 from dimora.core.errors import BadRequest
 from dimora.tasks.base import Token
-from dimora.tasks.ready._values import find_span, least_logprob, read_kind, read_value
+from dimora.tasks.ready._values import (
+    find_equal,
+    find_span,
+    least_logprob,
+    read_kind,
+    read_value,
+)
 
 TEXT = "Supplier: Officina\n  Bianchi. Total: EUR 1.240,50"
 
@@ -101,3 +107,29 @@ def test_confidence_is_that_of_the_weakest_token_of_the_value():
     ]
     assert least_logprob(tokens, 5, 9) == -0.7
     assert least_logprob(tokens, 90, 99) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "standing"),
+    [
+        ("number", "1588.43", "1.588,43"),
+        ("number", "1,588.43", "1.588,43"),
+        ("number", "63450", "63 450"),
+        ("date", "2026-05-03", "3 maggio 2026"),
+        ("date", "03/05/2026", "3 maggio 2026"),
+        ("date", "7 October 2026", "7 de octubre de 2026"),
+    ],
+)
+def test_a_number_or_date_is_found_in_another_spelling(kind, words, standing):
+    text = f"Item 1\n12 of 3 maggio 2027: {standing}\nand 99"
+    assert find_equal(kind, words, text) == (
+        text.index(standing),
+        text.index(standing) + len(standing),
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("number", "77"), ("number", "none"), ("date", "2025-01-01"), ("text", "x")]
+)
+def test_what_is_not_there_in_any_spelling_is_not_found(kind, words):
+    assert find_equal(kind, words, "12 of 3 May 2026, x 7.7") is None

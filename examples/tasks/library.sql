@@ -1,0 +1,2 @@
+CREATE TABLE book (id INTEGER PRIMARY KEY, title TEXT, author TEXT);
+CREATE TABLE loan (id INTEGER PRIMARY KEY, book_id INTEGER, reader TEXT, lent_on DATE);
