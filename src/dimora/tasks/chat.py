@@ -62,7 +62,8 @@ async def run(request: Chat, rooms: Rooms) -> AsyncIterator[Event]:
         tools = request.tools if request.tool_choice != "none" else ()
         messages = opening_messages(model, request.messages)
         if grounding is not None:
-            messages = await grounding.quote_in(messages, loan, window_of(loan, options) // 2)
+            budget = window_of(loan, options) // 2
+            messages = await grounding.quote_in(messages, loan, budget, has_tools=bool(tools))
         conversation = await fit_conversation(loan, model, options, request, messages, tools)
         if request.render_only:
             yield Rendered(prompt=conversation.rendered.text)

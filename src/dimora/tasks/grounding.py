@@ -110,7 +110,9 @@ class Grounding:
         """That nothing was found, in the question's language."""
         return WORDS[self.language]["nothing"]
 
-    async def quote(self, question: str, loan: Loan, budget_tokens: int) -> str:
+    async def quote(
+        self, question: str, loan: Loan, budget_tokens: int, *, has_tools: bool = False
+    ) -> str:
         """The question behind the passages that fit into the budget; alone where there are none."""
 
         async def count(text: str) -> int:
@@ -123,16 +125,22 @@ class Grounding:
         marks = (model.chat_template, model.template, model.bos_token, model.eos_token)
         words = WORDS[self.language]
         asked = words["question"].format(question=question)
-        return f"{words['rules']}\n\n{as_quotations(self.passages, *marks)}\n\n{asked}"
+        quotations = as_quotations(self.passages, *marks, has_tools=has_tools)
+        return f"{words['rules']}\n\n{quotations}\n\n{asked}"
 
     async def quote_in(
-        self, messages: Sequence[Message], loan: Loan, budget_tokens: int
+        self,
+        messages: Sequence[Message],
+        loan: Loan,
+        budget_tokens: int,
+        *,
+        has_tools: bool = False,
     ) -> tuple[Message, ...]:
         """The same in the last words of the user."""
         last = messages[-1]
         question = "".join(part.text for part in last.parts if isinstance(part, Text))
         others = tuple(part for part in last.parts if not isinstance(part, Text))
-        text = Text(await self.quote(question, loan, budget_tokens))
+        text = Text(await self.quote(question, loan, budget_tokens, has_tools=has_tools))
         return (*messages[:-1], Message(last.role, (text, *others)))
 
     async def cited(

@@ -12,7 +12,7 @@ import msgspec
 
 from dimora.core.errors import BadRequest, NotFound
 from dimora.core.languages import Language, detect_language
-from dimora.prompts.quoting import quoted
+from dimora.prompts.quoting import quoted, without_calls
 from dimora.tasks.base import Rooms
 from dimora.tasks.embedding import Embedder
 from dimora.tasks.knowing import Collection, Filters, Passage
@@ -136,13 +136,15 @@ async def fitting(
     return [msgspec.structs.replace(best, piece=piece)] if text else []
 
 
-def as_quotations(passages: Sequence[Passage], *templates: str) -> str:
-    """The passages as data for a model, numbered from 1."""
-    return "\n\n".join(
-        f"[{number}] {_plain(passage.where)}\n"
-        + quoted(passage.piece.words, f"passage {number}", *templates)
-        for number, passage in enumerate(passages, 1)
-    )
+def as_quotations(passages: Sequence[Passage], *templates: str, has_tools: bool = False) -> str:
+    """The passages as data for a model, numbered from 1. `has_tools`: what it says may be a call,
+    and what it repeats of a passage must be none."""
+    told = []
+    for number, passage in enumerate(passages, 1):
+        words = without_calls(passage.piece.words) if has_tools else passage.piece.words
+        quotation = quoted(words, f"passage {number}", *templates)
+        told.append(f"[{number}] {_plain(passage.where)}\n{quotation}")
+    return "\n\n".join(told)
 
 
 def _plain(where: str) -> str:
