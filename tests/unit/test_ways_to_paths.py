@@ -30,6 +30,9 @@ STORE = Path("/store")
 _BLOB_NAMES = {"storage/blobs.py", "dialects/ollama/blobs.py"}
 # Every file that unpacks anything, and the test that shows it stops in time.
 UNPACKING = {
+    "documents/_packages.py": "test_a_zip_bomb_is_refused_before_it_is_unpacked",
+    "documents/docx.py": "test_a_zip_bomb_is_refused_before_it_is_unpacked",
+    "tasks/ready/_docx.py": "test_a_word_document_that_unpacks_to_too_much_is_refused",
     "models/archives.py": "test_an_archive_that_lies_about_a_size_is_refused",
     "models/bundles/tar.py": "test_neither_way_holds_more_than_some_megabytes_in_memory",
     "models/toolchain/source_archives.py": "test_more_bytes_than_there_should_be_are_not_written",

@@ -324,27 +324,32 @@ class LlamaCpp:
             return
         body |= {"id_slot": place.number, "cache_prompt": place.ours}
         connection = Connection(self._address)
-        began = ended = False
+        began, finish = False, None
         try:
             connection.connect()
             cancel.on_cancel(connection.cut)
             answer = self._send(connection, "/completion", body)
             for item in read_stream(answer, sampling.logprobs):
                 began = True
-                ended = isinstance(item, Finish)
                 if cancel.cancelled:
                     return
-                yield item
+                if isinstance(item, Finish):
+                    finish = item
+                else:
+                    yield item
         except (OSError, http.client.HTTPException, ValueError):
             if cancel.cancelled:
                 return
             self._server.check()
             raise InternalError("the engine broke off its answer") from None
         finally:
-            if not ended:
+            if finish is None:
                 connection.cut_and_wait()
             connection.close()
             self._release(place, began)
+        # Who hears that it has ended may ask again at once, and wants to return to this slot.
+        if finish is not None:
+            yield finish
 
     def _take(self, scope: str, words: Words, cancel: Cancellation) -> Place | None:
         """Waits for a slot; None after cancelling."""

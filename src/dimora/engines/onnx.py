@@ -144,10 +144,17 @@ def _config(own: dict[str, Any], options: LoadOptions) -> dict[str, Any]:
 
 
 class _Seat(msgspec.Struct):
-    """A generator, and the tokens it has read."""
+    """A generator, and the tokens it has read, all for one scope."""
 
     generator: onnxruntime_genai.Generator
     read: list[int]
+    scope: str
+
+    def belong_to(self, scope: str) -> None:
+        """Forget what was read for another scope."""
+        if scope != self.scope:
+            self.scope = scope
+            self.reuse(())
 
     def reuse(self, tokens: Sequence[int]) -> int:
         """Forget what differs from these tokens; gives how many stay. A piece is left to read."""
@@ -198,18 +205,23 @@ class _Seats:
         self._free: list[_Seat] = []
         self._lock = threading.Lock()
 
-    def take(self, tokens: Sequence[int]) -> _Seat:
-        """The one that has read most of these tokens, or a new one while there may be more."""
+    def take(self, scope: str, tokens: Sequence[int]) -> _Seat:
+        """The one of this scope that has read most of these tokens; else one that has forgotten
+        what it read for another, or a new one."""
         with self._lock:
-            best = max(self._free, key=lambda seat: shared_length(seat.read, tokens), default=None)
+            own = [seat for seat in self._free if seat.scope == scope]
+            best = max(own, key=lambda seat: shared_length(seat.read, tokens), default=None)
+            if best is None and len(self._free) >= self._most:
+                best = self._free[0]
             if best is not None:
                 self._free.remove(best)
+                best.belong_to(scope)
                 return best
         import onnxruntime_genai
 
         params = onnxruntime_genai.GeneratorParams(self._model)
         params.set_search_options(max_length=self._context_tokens, batch_size=1)
-        return _Seat(onnxruntime_genai.Generator(self._model, params), [])
+        return _Seat(onnxruntime_genai.Generator(self._model, params), [], scope)
 
     def give_back(self, seat: _Seat) -> None:
         with self._lock:
@@ -253,7 +265,7 @@ class Onnx:
         if limit == 0:
             yield Finish(reason="length", prompt_tokens=len(tokens))
             return
-        seat = self._seats.take(tokens)
+        seat = self._seats.take(prompt.scope, tokens)
         try:
             yield from self._answer(seat, tokens, sampling, limit, cancel)
         except RuntimeError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,8 +25,12 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 def build_app(house: House, settings: Settings) -> ASGIApp:
     """An application that serves the house; its lifespan starts and closes the house."""
     shelf = dialects.SHELF.all()
+    verbs: dict[str, set[str]] = {}
+    for dialect in shelf.values():
+        for line in dialect.ROUTES:
+            verbs.setdefault(line.path, set()).update(line.methods)
     routes: list[BaseRoute] = [
-        StrictRoute(line.path, Endpoint(house, line, dialect.error), line.methods)
+        StrictRoute(line.path, Endpoint(house, line, dialect.error), line.methods, verbs[line.path])
         for dialect in shelf.values()
         for line in dialect.ROUTES
     ]
@@ -59,11 +63,19 @@ _READ = ("GET", "HEAD")
 
 
 class StrictRoute(Route):
-    """A route with exactly the methods it names: Starlette would add HEAD to every GET."""
+    """A route with exactly the methods it names: Starlette would add HEAD to every GET. `verbs` are
+    those of all routes of its path."""
 
-    def __init__(self, path: str, endpoint: ASGIApp, methods: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        path: str,
+        endpoint: ASGIApp,
+        methods: tuple[str, ...],
+        verbs: Collection[str] = (),
+    ) -> None:
         super().__init__(path, endpoint, methods=methods, name=path)
         self.methods = set(methods)
+        self._verbs = sorted(verbs or methods)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         methods = self.methods or set()
@@ -71,7 +83,7 @@ class StrictRoute(Route):
             await self.app(scope, receive, send)
             return
         response = PlainTextResponse(
-            "405 method not allowed", 405, {"Allow": ", ".join(sorted(methods))}
+            "405 method not allowed", 405, {"Allow": ", ".join(self._verbs)}
         )
         await response(scope, receive, send)
 

@@ -44,12 +44,15 @@ async def test_an_unknown_path_is_a_404_in_plain_text(make_caller, path):
 async def test_a_known_path_with_another_verb_is_a_405_that_names_the_right_ones(make_caller):
     caller, house = make_caller(no_models)
     for dialect in dialects.SHELF.all().values():
+        verbs: dict[str, set[str]] = {}
         for route in dialect.ROUTES:
-            path = route.path.replace("{model:path}", "a/b:c")
-            for method in {"GET", "HEAD", "POST", "PUT", "DELETE"} - set(route.methods):
+            verbs.setdefault(route.path, set()).update(route.methods)
+        for known, methods in verbs.items():
+            path = known.replace("{model:path}", "a/b:c")
+            for method in {"GET", "HEAD", "POST", "PUT", "DELETE"} - methods:
                 response = await caller.call(method, path)
                 assert response.status == 405, (method, path)
-                assert response.header("allow") == ", ".join(sorted(route.methods))
+                assert response.header("allow") == ", ".join(sorted(methods))
     assert house.asked == []
 
 

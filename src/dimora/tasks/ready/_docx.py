@@ -21,7 +21,8 @@ from dimora.tasks.ready._placeholders import speaks
 
 # The parts that have words people read.
 _PARTS = re.compile(r"word/(?:document|header\d*|footer\d*|footnotes|endnotes)\.xml")
-_PART_BYTES_AT_MOST = 64 * 2**20
+# Of all parts together; what a part says of its size is what is unpacked of it.
+_BYTES_AT_MOST = 64 * 2**20
 _WORDS = re.compile(
     r"http://(?:schemas\.openxmlformats\.org|purl\.oclc\.org/ooxml)/wordprocessingml/(?:2006/)?main"
 )
@@ -66,9 +67,9 @@ class Document:
         try:
             self._package = zipfile.ZipFile(io.BytesIO(data))
             names = [name for name in self._package.namelist() if _PARTS.fullmatch(name)]
+            if sum(self._package.getinfo(name).file_size for name in names) > _BYTES_AT_MOST:
+                raise BadRequest("the document is too large", param="text")
             for name in names:
-                if self._package.getinfo(name).file_size > _PART_BYTES_AT_MOST:
-                    raise BadRequest("the document is too large", param="text")
                 part = self._package.read(name)
                 self._parts[name] = (part, _Reader(part).paragraphs)
         except (zipfile.BadZipFile, expat.ExpatError, RuntimeError, NotImplementedError):

@@ -125,3 +125,12 @@ def test_a_model_that_loses_the_marks_translates_each_look_for_itself():
     assert '<w:t xml:space="preserve">the rent is </w:t>' in xml
     assert '<w:rPr><w:b/></w:rPr><w:t xml:space="preserve">800 euros</w:t>' in xml
     assert list(told["notes"]) == []
+
+
+def test_a_word_document_that_unpacks_to_too_much_is_refused():
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as written:
+        for number in range(3):
+            written.writestr(f"word/header{number}.xml", b" " * (30 << 20))
+    with pytest.raises(BadRequest, match="too large"):
+        Document(target.getvalue())
