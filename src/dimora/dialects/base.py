@@ -38,7 +38,8 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(Protocol):
-    """Writes one answer; may keep state between frames (an id, an index), never more."""
+    """Writes one answer; may keep state between frames (an id, an index, what is said
+    at the end), never more."""
 
     streaming: bool
     media_type: str

@@ -98,6 +98,7 @@ class GenerationAnswer(_Lines):
         super().__init__(wording, streaming=streaming)
         self._model = model
         self._shape = shape
+        self._citations: list[Citation] = []
 
     def frame(self, event: Event) -> bytes:
         fields = self._fields(event)
@@ -112,13 +113,14 @@ class GenerationAnswer(_Lines):
             case CallPiece(index=index, call=call):
                 return self._chunk(calls=[call_fields(call, index)])
             case Citation():
-                return self._chunk() | citation_fields([event])
+                # Told with the last object, which is the one that clients keep.
+                self._citations.append(event)
             case Queued(place=place):
                 return self._chunk() | {"queue": {"place": place}}
             case Rendered(prompt=prompt):
                 return self._chunk() | {"_debug_info": {"rendered_template": prompt}}
             case GenerationDone():
-                return self._final(event)
+                return self._final(event) | citation_fields(self._citations)
         return {}
 
     def whole(self, events: Sequence[Event]) -> bytes:

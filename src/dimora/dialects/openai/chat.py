@@ -99,6 +99,7 @@ class ChatAnswer:
         self._heading = Heading(f"chatcmpl-{words.make_id()}", kind, words.now_seconds(), model)
         self._include_usage = include_usage
         self._want_logprobs = want_logprobs
+        self._citations: list[Citation] = []
         self._begun = False
 
     def frame(self, event: Event) -> bytes:
@@ -113,7 +114,8 @@ class ChatAnswer:
             case CallPiece(index=index, call=call):
                 return self._delta({"tool_calls": [{"index": index, **_call_fields(call)}]})
             case Citation():
-                return self._begin() + self._chunk({}, extra=citation_fields([event]))
+                # Told with the last chunk.
+                self._citations.append(event)
             case GenerationDone():
                 return self._finish(event)
         return b""
@@ -178,7 +180,9 @@ class ChatAnswer:
 
     def _finish(self, done: GenerationDone) -> bytes:
         frames = self._begin() + self._chunk(
-            {}, finish_reason=words.finish_reason(done), extra=warning_fields(done)
+            {},
+            finish_reason=words.finish_reason(done),
+            extra=citation_fields(self._citations) | warning_fields(done),
         )
         if self._include_usage:
             usage = words.usage_fields(done.usage)

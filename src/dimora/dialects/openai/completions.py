@@ -11,7 +11,7 @@ from typing import Any
 from dimora.core.errors import BadRequest, DimoraError, UnsupportedFeature
 from dimora.core.types import Event, Queued
 from dimora.dialects._body import BodyReader
-from dimora.dialects._writing import encode, warning_fields
+from dimora.dialects._writing import citation_fields, encode, warning_fields
 from dimora.dialects.base import Asked, Incoming
 from dimora.dialects.openai import words
 from dimora.dialects.openai.controls import ControlsBody, read_controls
@@ -19,6 +19,7 @@ from dimora.dialects.openai.words import Heading
 from dimora.tasks.base import Token
 from dimora.tasks.generate import Generate
 from dimora.tasks.generation import Fold, GenerationDone, TextPiece, ThoughtPiece
+from dimora.tasks.knowing import Citation
 
 
 class CompletionBody(ControlsBody, frozen=True, kw_only=True):
@@ -87,6 +88,7 @@ class CompletionAnswer:
         )
         self._include_usage = include_usage
         self._want_logprobs = want_logprobs
+        self._citations: list[Citation] = []
         self._offset = 0
 
     def frame(self, event: Event) -> bytes:
@@ -97,6 +99,8 @@ class CompletionAnswer:
                 return self._chunk(text, tokens=tokens) if text or tokens else b""
             case ThoughtPiece(text=text):
                 return self._chunk("", extra={"reasoning": text}) if text else b""
+            case Citation():
+                self._citations.append(event)
             case GenerationDone():
                 return self._finish(event)
         return b""
@@ -118,7 +122,7 @@ class CompletionAnswer:
         }
         if fold.rendered is not None:
             fields["_debug_info"] = {"rendered_template": fold.rendered}
-        return encode(fields | warning_fields(fold.done))
+        return encode(fields | citation_fields(fold.citations) | warning_fields(fold.done))
 
     def _choice(
         self, text: str, tokens: Sequence[Token], finish_reason: str | None
@@ -150,7 +154,7 @@ class CompletionAnswer:
         fields = self._heading.fields() | {"choices": [choice]}
         if self._include_usage:
             fields["usage"] = None
-        frames = words.frame(fields | warning_fields(done))
+        frames = words.frame(fields | citation_fields(self._citations) | warning_fields(done))
         if self._include_usage:
             usage = words.usage_fields(done.usage)
             frames += words.frame(self._heading.fields() | {"choices": [], "usage": usage})
