@@ -52,14 +52,14 @@ class Toolbox:
 
     async def call(self, name: str, arguments: dict[str, Any]) -> ToolOutput:
         """Raises NotFound, BadRequest, SourceFailed."""
-        source_name, _, tool = name.partition(SEPARATOR)
+        source_name, separator, tool = name.partition(SEPARATOR)
         found = self._sources.get(source_name)
         if found is None:
             raise NotFound("there is no tool of this name", code="tool_not_found")
         if len(msgspec.json.encode(arguments)) > _ARGUMENTS_BYTES:
             raise BadRequest("the arguments are too long", code="bad_arguments")
         source = found[1]
-        if bool(tool) != source.foreign:
+        if bool(separator) != source.foreign:
             raise NotFound("there is no tool of this name", code="tool_not_found")
         return await source.call(tool, arguments)
 
