@@ -14,7 +14,8 @@ from dimora.cli.door import Door
 from dimora.core.errors import BadRequest
 from dimora.core.tool_tables import SEPARATOR
 from dimora.core.types import Tool
-from dimora.dialects.mcp.offers import Offer, offers
+from dimora.dialects.mcp.offer import Offer
+from dimora.dialects.mcp.offers import offers
 from dimora.tasks.acting import OfferedTool, SilentSource, ToolOutput
 from dimora.tasks.call_tool import CallTool, ToolAnswered
 from dimora.tasks.list_tools import ListTools, ToolsListed
@@ -94,7 +95,8 @@ def _house_tool(door: Door, offer: Offer, model: str) -> Known:
     own = {n: s for n, s in schema.get("properties", {}).items() if n != "model"}
 
     def call(arguments: dict[str, Any]) -> ToolOutput:
-        request = offer.read({**arguments, "model": model}, ())
+        more = {"model": model} if offer.takes_model else {}
+        request = offer.read({**arguments, **more}, ())
         with closing(door.ask(request)) as events:
             told = offer.tell(list(events))
         return ToolOutput(text=told["content"][0]["text"])

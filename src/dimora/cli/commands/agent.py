@@ -1,4 +1,4 @@
-"""Let a model do something with tools, each call shown and asked about."""
+"""Let a model work with tools, and be asked about calls."""
 
 from __future__ import annotations
 
@@ -83,12 +83,14 @@ def _work(door: Any, model: str, text: str, tools: dict[str, Usable], flags: dic
     from dimora.tasks.show_model import ModelShown, ShowModel
 
     pull_if_missing(door, model)
-    takes_tools = ask_one(door, ShowModel(model=model), ModelShown).shown.can("tools")
+    shown = ask_one(door, ShowModel(model=model), ModelShown).shown
+    takes_tools = shown.can("tools")
     if not takes_tools and not flags["forced"]:
         said = f"{model} was not taught to call tools: every step is held to the form of a call"
         click.echo(dim(said, sys.stderr), err=True)
     wish = Wish(
         model=model,
+        templates=(shown.chat_template, shown.template, shown.eos_token),
         steps=flags["steps"],
         result_tokens=flags["result_tokens"],
         options=_options(flags["options"], None),

@@ -8,7 +8,7 @@ from typing import Any
 from dimora.core.errors import DimoraError
 from dimora.core.types import Done, Event, Progress, Queued
 from dimora.dialects._writing import encode, last_done
-from dimora.dialects.mcp.offers import Offer
+from dimora.dialects.mcp.offer import Offer
 from dimora.dialects.mcp.words import Call
 from dimora.tasks.generation import TextPiece
 

@@ -9,7 +9,8 @@ from dimora.core.errors import BadRequest, DimoraError
 from dimora.dialects._body import BodyReader, decode_json, quote
 from dimora.dialects.base import Asked, Fixed, Incoming
 from dimora.dialects.mcp.calling import CallAnswer, error_result
-from dimora.dialects.mcp.offers import Offer, offers
+from dimora.dialects.mcp.offer import Offer
+from dimora.dialects.mcp.offers import offers
 from dimora.dialects.mcp.words import (
     CAPABILITIES,
     HANDSHAKE_VERSIONS,
@@ -145,7 +146,7 @@ def _call(call: Call, incoming: Incoming, warnings: tuple[str, ...]) -> Asked | 
         raise ProtocolError(INVALID_PARAMS, f"there is no tool {quote(name)}")
     if not isinstance(arguments, dict):
         raise ProtocolError(INVALID_PARAMS, "params.arguments must be an object")
-    if not arguments.get("model"):
+    if offer.takes_model and not arguments.get("model"):
         arguments = {**arguments, "model": incoming.default_model}
     try:
         request = offer.read(arguments, warnings)

@@ -1,8 +1,8 @@
-"""The tools that the house offers over MCP: chat, and every ready task."""
+"""The tools that the house offers over MCP: chat, documents, and every ready task."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any, Literal
@@ -11,13 +11,16 @@ import msgspec
 
 from dimora import tasks
 from dimora.core.errors import BadRequest, InternalError
+from dimora.core.languages import LANGUAGES
 from dimora.core.types import Event, Message, Request, Text
 from dimora.dialects._body import Body, BodyReader, read_options
 from dimora.dialects._ready import ReadyBody, body_type, reader_of, request_from
-from dimora.dialects._writing import encode, find_event
+from dimora.dialects._writing import find_event
+from dimora.dialects.mcp import documents
+from dimora.dialects.mcp.offer import Offer, rooted, structured
 from dimora.tasks.chat import Chat
 from dimora.tasks.generation import Fold
-from dimora.tasks.ready.base import LANGUAGES, Answered, result_schema
+from dimora.tasks.ready.base import Answered, result_schema
 
 _MODEL = {
     "type": "string",
@@ -30,44 +33,11 @@ _LANGUAGE = {
 }
 
 
-class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """One tool. `read` makes a Request of arguments and warnings, and raises BadRequest; `tell`
-    folds the answer's events to the fields of a result."""
-
-    name: str
-    description: str
-    input_schema: dict[str, Any]
-    output_schema: dict[str, Any] | None = None
-    read: Callable[[Mapping[str, Any], tuple[str, ...]], Request]
-    tell: Callable[[Sequence[Event]], dict[str, Any]]
-
-
 @cache
 def offers() -> dict[str, Offer]:
     """All tools by name."""
     ready = [_ready_offer(name, task) for name, task in tasks.READY.all().items()]
-    return {offer.name: offer for offer in (_CHAT, *ready)}
-
-
-def structured(value: Any) -> dict[str, Any]:
-    """Data as a result: as it is, and as text for clients that know only that."""
-    return {
-        "content": [{"type": "text", "text": encode(value).decode()}],
-        "structuredContent": value,
-        "isError": False,
-    }
-
-
-def rooted(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of an object with that object at its root, as MCP wants it."""
-    reference = schema.get("$ref", "")
-    definitions = schema.get("$defs", {})
-    name = reference.removeprefix("#/$defs/")
-    if name not in definitions:
-        return schema
-    refers_to_itself = f'"{reference}"'.encode() in encode(definitions)
-    others = {n: d for n, d in definitions.items() if n != name or refers_to_itself}
-    return {**definitions[name], **({"$defs": others} if others else {})}
+    return {offer.name: offer for offer in (_CHAT, *documents.OFFERS, *ready)}
 
 
 def _ready_offer(name: str, task: ModuleType) -> Offer:
