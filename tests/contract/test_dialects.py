@@ -60,6 +60,12 @@ BODIES = {
     "/v1/vector_stores/{store}/files": {"file_id": "x"},
     "/v1/vector_stores/{store}/file_batches": {"file_ids": ["x"]},
     "/v1/tasks/{name}": {"model": "m", "text": "x"},
+    "/mcp": {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": "chat", "arguments": {"model": "m", "prompt": "x"}},
+    },
 }
 
 
@@ -172,6 +178,8 @@ def test_whatever_is_sent_the_answer_is_a_request_or_an_error_of_ours(name, rout
     try:
         asked = decode(route, body)
     except (BadRequest, NotFound):
+        return
+    if isinstance(asked, Fixed):
         return
     # What a dialect lets in can travel to a worker.
     assert isinstance(msgspec.msgpack.encode(asked.request), bytes)

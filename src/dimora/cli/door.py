@@ -251,6 +251,8 @@ class HouseDoor(_Closing):
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="house", daemon=True)
         self._house: House | None = None
+        # Two threads may be the first to ask.
+        self._starting = threading.Lock()
         self._principal = Principal(
             user=_user(), workspace="main", roles=("owner",), proof="terminal"
         )
@@ -283,15 +285,16 @@ class HouseDoor(_Closing):
         self._loop.close()
 
     def _started(self) -> House:
-        if self._house is None:
-            from dimora.runtime.house import House
+        with self._starting:
+            if self._house is None:
+                from dimora.runtime.house import House
 
-            house = House(self._settings)
-            if not self._thread.is_alive():
-                self._thread.start()
-            self._wait(house.start())
-            self._house = house
-        return self._house
+                house = House(self._settings)
+                if not self._thread.is_alive():
+                    self._thread.start()
+                self._wait(house.start())
+                self._house = house
+            return self._house
 
     def _wait(self, job: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(job, self._loop).result()

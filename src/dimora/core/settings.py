@@ -18,6 +18,7 @@ import msgspec
 
 from dimora.core.durations import FOREVER, format_duration, parse_duration
 from dimora.core.errors import ConfigurationError
+from dimora.core.tool_tables import ToolTable, read_tools, show_tools
 from dimora.core.written import (
     DEFAULT_HUB,
     Credential,
@@ -415,6 +416,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             read_words,
             "public keys, or files of them, whose bundles may be imported beside this house's own",
             ("DIMORA_TRUSTED_KEYS",),
+        ),
+    ] = ()
+    tools: Annotated[
+        tuple[ToolTable, ...],
+        Knob(
+            read_tools,
+            "what `dimora agent` may use: tables [[tools]] in the file, see the guide to agents",
+            secret=True,
+            show=show_tools,
         ),
     ] = ()
     debug: Annotated[bool, Knob(_truth, "log more", ("DIMORA_DEBUG", "OLLAMA_DEBUG"))] = False

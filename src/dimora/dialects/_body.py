@@ -46,8 +46,11 @@ class BodyReader(Generic[T]):
             BadRequest: the body is empty, not JSON, not UTF-8, or a value has the wrong type;
                 the message names the field and never holds its value.
         """
+        return self.read_value(decode_json(body))
+
+    def read_value(self, raw: Any) -> tuple[T, tuple[str, ...]]:
+        """The same of what was decoded before."""
         unknown: list[str] = []
-        raw = decode_json(body)
         try:
             settled = _settle(raw, self._shape, "", unknown)
             value = msgspec.convert(settled, self._kind)

@@ -26,7 +26,8 @@ from dimora.core.types import Event, Request
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     """An HTTP request as a dialect sees it; `path` holds the values of `{name}` in the route.
 
-    `headers` are those the route names, in small letters.
+    `headers` are those the route names, in small letters. `default_model` is the house's choice
+    for callers whose language lets them name none.
     """
 
     method: str
@@ -35,6 +36,7 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     query: Mapping[str, str] = {}
     headers: Mapping[str, str] = {}
     version: str = ""
+    default_model: str = ""
 
 
 class Answer(Protocol):
@@ -72,6 +74,13 @@ class Opens(Protocol):
 
     def opening(self, first: Event) -> Opening:
         """Of the first event of the answer."""
+
+
+@runtime_checkable
+class Wraps(Protocol):
+    """An Answer in whose language an error is told inside an answer like any other."""
+
+    refusal_status: int
 
 
 class Asked(msgspec.Struct, frozen=True):

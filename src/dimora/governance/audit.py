@@ -16,7 +16,8 @@ from dimora.storage.append_log import AppendLog
 
 
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One line. `ended` is `done`, `cancelled`, or the code of the error."""
+    """One line. `ended` is `done`, `cancelled`, or the code of the error. `tool` is the name of
+    the tool that was called, never its arguments."""
 
     time: str
     user: str
@@ -28,10 +29,12 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int = 0
     output_tokens: int = 0
     seconds: float = 0.0
+    tool: str = ""
 
 
 # A model is named in the record as far as a name goes; anything longer is not a name.
 _NAME_LIMIT = 600
+_TOOL_LIMIT = 128
 
 
 class Audit:
@@ -63,6 +66,7 @@ class Audit:
             prompt_tokens=usage.prompt_tokens,
             output_tokens=usage.output_tokens,
             seconds=round(seconds, 4),
+            tool=str(getattr(request, "tool", ""))[:_TOOL_LIMIT],
         )
         try:
             self._log.append(self._encoder.encode(line))

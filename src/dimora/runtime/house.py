@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -46,6 +46,7 @@ from dimora.runtime.planning import Planner
 from dimora.runtime.profiles import Profiles
 from dimora.runtime.speeds import Speeds, expect, with_figures
 from dimora.storage.disk import disk_errors
+from dimora.tasks.acting import OfferedTool, SilentSource, ToolOutput
 from dimora.tasks.advice import Acceptance, Advice, Forecast, Speed, Terms
 from dimora.tasks.base import (
     ManifestFile,
@@ -62,6 +63,7 @@ from dimora.tasks.keeping import BundledModel, BundleKey, BundleTold, Fault, Sto
 from dimora.tasks.options import Options
 from dimora.tasks.profile import Benched, BenchWish, Profile
 from dimora.tasks.recipe import Recipe
+from dimora.tools.toolbox import Toolbox
 
 if TYPE_CHECKING:
     from dimora.knowledge.room import KnowledgeRoom
@@ -92,6 +94,7 @@ class House:
         self.planner = Planner(settings, engines.SHELF, self.lending.engine_settings, self.profiles)
         self.acceptances = Acceptances(settings.acceptances_path, settings.accepted_licences)
         self.speeds = Speeds(settings.home / "cache")
+        self.toolbox = Toolbox(settings.tools)
         self._identities = Identities(settings)
         self._knowledge: KnowledgeRoom | None = None
 
@@ -245,6 +248,7 @@ class RoomsFor:
         self.models = ModelsFor(house, self)
         self.knowledge = KnowledgeFor(house, principal)
         self.default_embedder = house.settings.embedder
+        self.tools = ToolsFor(house, principal)
         self.found = ""
         self.reserved: tuple[str, str] | None = None
         self._house = house
@@ -312,6 +316,32 @@ class RoomsFor:
         from dimora.runtime.examination import examine
 
         return examine(self._house, reach=reach)
+
+
+class ToolsFor:
+    """The tools of the settings for one principal; see tasks.acting.Tools.
+
+    Who comes to a server is not the person whose rights the tools have, whatever their role.
+    """
+
+    def __init__(self, house: House, principal: Principal) -> None:
+        self._toolbox = house.toolbox
+        self._principal = principal
+
+    async def offered(self) -> tuple[list[OfferedTool], list[SilentSource]]:
+        self._require_terminal()
+        return await self._toolbox.offered()
+
+    async def call(self, name: str, arguments: dict[str, Any]) -> ToolOutput:
+        self._require_terminal()
+        return await self._toolbox.call(name, arguments)
+
+    def _require_terminal(self) -> None:
+        if self._principal.proof != "terminal":
+            raise Forbidden(
+                "tools of the settings are for the person at the terminal",
+                hint="`dimora agent` runs them there, also beside a server",
+            )
 
 
 class ModelsFor:

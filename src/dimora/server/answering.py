@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from dimora.core.errors import Cancelled, DimoraError, InternalError, Overloaded
 from dimora.core.settings import Settings
 from dimora.core.types import Done, Event, Principal, Queued, Request
-from dimora.dialects.base import Answer, Asked, Fixed, Incoming, Opening, Opens, Route
+from dimora.dialects.base import Answer, Asked, Fixed, Incoming, Opening, Opens, Route, Wraps
 from dimora.tasks.embed import EmbedDone
 
 # Who waits in the queue longer than this is told their place, if the answer is a stream.
@@ -154,6 +154,7 @@ class Endpoint:
             query=dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"))),
             headers=_wanted_headers(scope["headers"], self._route.headers),
             version=self._house.settings.ollama_version,
+            default_model=self._house.settings.default_model,
         )
 
 
@@ -341,10 +342,19 @@ class Answering:
     async def _fail(self, error: DimoraError) -> None:
         if not self._open:
             self._open = True
-            await send_error(self._scope, self._send, error, self._answer.refusal(error))
+            await self._refuse(error)
         elif self._answer.streaming and not self._promised:
             body = self._answer.failure(error)
             await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def _refuse(self, error: DimoraError) -> None:
+        body = self._answer.refusal(error)
+        if isinstance(self._answer, Wraps):
+            headers = plain_headers("application/json; charset=utf-8", body)
+            status = self._answer.refusal_status
+            await send_whole(self._scope, self._send, status, body, headers)
+            return
+        await send_error(self._scope, self._send, error, body)
 
 
 def _more_headers(opening: Opening) -> Headers:

@@ -12,6 +12,7 @@ from dimora.tasks import ready
 # Files that several tasks share; they are not tasks.
 _SHARED = frozenset(
     {
+        "acting",
         "advice",
         "card",
         "citing",

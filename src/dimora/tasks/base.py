@@ -12,6 +12,7 @@ import msgspec
 
 from dimora.core.types import Event, Message, Principal, Progress, Queued
 from dimora.prompts.prompt import Prompt
+from dimora.tasks.acting import Tools
 from dimora.tasks.advice import Acceptance, Advice, Forecast, Speed, Terms
 from dimora.tasks.card import Card, Difference
 from dimora.tasks.finding import Finding
@@ -439,6 +440,7 @@ class Rooms(Protocol):
     knowledge: Knowledge
     default_embedder: str
     """The name of the embedding model for collections that name none."""
+    tools: Tools
     content: AsyncIterator[bytes] | None
     """What came with the request beside its words, such as an upload; read it at most once."""
 

@@ -18,7 +18,8 @@ def load(tmp_path: Path, flags=None, **environ: str) -> Settings:
 
 def test_every_setting_says_how_it_is_read_and_what_it_is_for():
     assert list(knobs()) == [f.name for f in msgspec.structs.fields(Settings)]
-    assert all(knob.help and knob.env for knob in knobs().values())
+    # Tables of tools are too much for a variable, and too much power.
+    assert all(knob.help and (knob.env or n == "tools") for n, knob in knobs().items())
 
 
 def test_defaults_are_loopback_and_quiet(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -12,45 +11,19 @@ import msgspec
 from dimora import tasks
 from dimora.core.errors import BadRequest, DimoraError, InternalError, NotFound
 from dimora.core.types import Done, Event, Progress, Queued
-from dimora.dialects._body import (
-    Body,
-    BodyReader,
-    check_integer,
-    keep_alive_from,
-    quote,
-    read_options,
-)
+from dimora.dialects._body import quote
+from dimora.dialects._ready import ReadyBody, reader_of, request_from
 from dimora.dialects._writing import encode, find_event, last_done, warning_fields
 from dimora.dialects.base import Asked, Fixed, Incoming
 from dimora.dialects.openai import words
 from dimora.dialects.openai.words import Heading
-from dimora.tasks.ready.base import COMMON, Answered, fields_of, request_of, result_schema
+from dimora.tasks.ready.base import Answered, fields_of, result_schema
 
 
-class TaskBody(Body, frozen=True, kw_only=True):
-    """What every ready task may be told beside its own fields."""
+class TaskBody(ReadyBody, frozen=True, kw_only=True):
+    """What may be said beside a ready task's own fields."""
 
-    model: str = ""
-    language: str = ""
-    batch: bool = False
     stream: bool = False
-    options: dict[str, Any] = {}
-    keep_alive: Any = None
-
-
-@cache
-def _reader(name: str) -> BodyReader[Any]:
-    kind = request_of(tasks.READY.load(name))
-    shape = msgspec.structs.fields(kind)
-    own = [
-        (f.name, f.type) if f.required else (f.name, f.type, f.default)
-        for f in shape
-        if f.name not in COMMON
-    ]
-    body = msgspec.defstruct(
-        f"{kind.__name__}Body", own, bases=(TaskBody,), frozen=True, kw_only=True
-    )
-    return BodyReader(body)
 
 
 def decode_task(incoming: Incoming) -> Asked:
@@ -63,26 +36,10 @@ def decode_task(incoming: Incoming) -> Asked:
             code="task_not_found",
             param="name",
         )
-    body, warnings = _reader(name).read(incoming.body)
+    body, warnings = reader_of(name, TaskBody).read(incoming.body)
     if not body.model:
         raise BadRequest("model is required", param="model")
-    options, about_options = read_options(body.options)
-    kind = request_of(tasks.READY.load(name))
-    own = {f.name: getattr(body, f.name) for f in fields_of(tasks.READY.load(name))}
-    for field, value in own.items():
-        check_integer(value, field)
-    common = {"model": body.model, "language": body.language, "batch": body.batch}
-    try:
-        # Read once more: what a field may be is said in the request's type alone.
-        request = msgspec.convert({**common, **own, "request": name}, kind)
-    except msgspec.ValidationError as why:
-        raise BadRequest(str(why), param=str(why).rpartition("$.")[2].strip("`")) from None
-    request = msgspec.structs.replace(
-        request,
-        options=options,
-        keep_alive=keep_alive_from(body.keep_alive),
-        warnings=(*warnings, *about_options),
-    )
+    request = request_from(name, body, warnings)
     return Asked(request, TaskAnswer(name, body.model, streaming=body.stream))
 
 

@@ -1,0 +1,146 @@
+"""Speaks MCP over two streams: messages come as lines, and go as lines, several calls at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any, BinaryIO
+
+import msgspec
+
+from dimora.cli.door import Door
+from dimora.core.errors import BadRequest, DimoraError, InternalError
+from dimora.core.settings import Settings
+from dimora.dialects.base import Asked, Incoming
+from dimora.dialects.mcp import decode_line, error
+
+# Calls that are worked on at a time; the house queues what is for one model.
+_AT_A_TIME = 8
+
+
+class LineServer:
+    """Answers the messages of one client until it closes its stream."""
+
+    def __init__(self, door: Door, settings: Settings, target: BinaryIO) -> None:
+        self._door = door
+        self._settings = settings
+        self._target = target
+        self._writing = threading.Lock()
+        self._calls = _Calls()
+
+    def serve(self, source: BinaryIO) -> None:
+        with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="call") as workers:
+            try:
+                for line in self._lines(source):
+                    self._take(line, workers.submit)
+            finally:
+                self._calls.cancel_all()
+
+    def _lines(self, source: BinaryIO) -> Iterator[bytes]:
+        limit = self._settings.max_body_bytes
+        while line := source.readline(limit + 1):
+            if len(line) > limit:
+                # The rest cannot be told from the next message.
+                self._write(error(BadRequest("the message is too long")) + b"\n")
+                return
+            if line.strip():
+                yield line
+
+    def _take(self, line: bytes, submit: Callable[..., Any]) -> None:
+        incoming = Incoming(method="POST", body=line, default_model=self._settings.default_model)
+        try:
+            found = decode_line(incoming)
+        except DimoraError as why:
+            self._write(error(why) + b"\n")
+            return
+        if isinstance(found, Asked):
+            call = self._calls.begin(_id_of(line))
+            submit(self._answer, found, call)
+        elif found.body:
+            self._write(found.body)
+        else:
+            self._calls.cancel(_cancelled(line))
+
+    def _answer(self, asked: Asked, call: _Running) -> None:
+        try:
+            with closing(self._door.ask(asked.request)) as events:
+                for event in events:
+                    if call.is_cancelled:
+                        return
+                    self._write(asked.answer.frame(event))
+        except DimoraError as why:
+            if not call.is_cancelled:
+                self._write(asked.answer.failure(why))
+        except Exception:  # noqa: BLE001 - the border of a request
+            self._write(asked.answer.failure(InternalError("internal error")))
+        finally:
+            self._calls.end(call)
+
+    def _write(self, data: bytes) -> None:
+        if not data:
+            return
+        with self._writing:
+            self._target.write(data)
+            self._target.flush()
+
+
+class _Running:
+    """A call that is worked on; its client may not want the answer any more."""
+
+    def __init__(self, id: str | int | None) -> None:
+        self.id = id
+        self._cancelled = threading.Event()
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+
+class _Calls:
+    def __init__(self) -> None:
+        self._running: set[_Running] = set()
+        self._lock = threading.Lock()
+
+    def begin(self, id: str | int | None) -> _Running:
+        call = _Running(id)
+        with self._lock:
+            self._running.add(call)
+        return call
+
+    def end(self, call: _Running) -> None:
+        with self._lock:
+            self._running.discard(call)
+
+    def cancel(self, id: str | int | None) -> None:
+        """The call of this id; nothing where there is none."""
+        with self._lock:
+            for call in self._running:
+                if id is not None and call.id == id:
+                    call.cancel()
+
+    def cancel_all(self) -> None:
+        with self._lock:
+            for call in self._running:
+                call.cancel()
+
+
+class _Envelope(msgspec.Struct):
+    id: str | int | None = None
+    method: str = ""
+    params: dict[str, Any] = {}
+
+
+def _id_of(line: bytes) -> str | int | None:
+    return msgspec.json.decode(line, type=_Envelope).id
+
+
+def _cancelled(line: bytes) -> str | int | None:
+    """Which call a notification cancels, None for other ones."""
+    told = msgspec.json.decode(line, type=_Envelope)
+    id = told.params.get("requestId") if told.method == "notifications/cancelled" else None
+    return id if isinstance(id, str | int) else None
