@@ -117,7 +117,10 @@ class Terminal:
     def __init__(self, home: Path, *words: str) -> None:
         self._master, slave = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "dimora", "agent", "--forced", "--tools", "mark", "--model", CHAT_MODEL, *words],
+            [
+                *(sys.executable, "-m", "dimora", "agent", "--forced", "--tools", "mark"),
+                *("--model", CHAT_MODEL, *words),
+            ],
             env=environment(home, DIMORA_ENGINE="echo"),
             stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
         )  # fmt: skip
