@@ -31,12 +31,14 @@ class LineServer:
         self._calls = _Calls()
 
     def serve(self, source: BinaryIO) -> None:
+        """Ends with the source, once what was asked is answered."""
         with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="call") as workers:
             try:
                 for line in self._lines(source):
                     self._take(line, workers.submit)
-            finally:
+            except BaseException:
                 self._calls.cancel_all()
+                raise
 
     def _lines(self, source: BinaryIO) -> Iterator[bytes]:
         limit = self._settings.max_body_bytes
