@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -27,7 +28,7 @@ command = ["/usr/bin/touch", "{marks}/{{name}}"]
 trusted = {trusted}
 [tools.parameters.name]
 type = "choice"
-choices = ["left", "other"]
+choices = ["done", "other"]
 """
 
 
@@ -40,14 +41,14 @@ def ready(home, tmp_path):
     def make(trusted: bool = False) -> Path:
         text = TOOLS.format(marks=marks, trusted=str(trusted).lower())
         (home / "dimora.toml").write_text(text)
-        return marks / "left"
+        return marks / "done"
 
     return make
 
 
 def agent(home, *words: str, **extra: str) -> subprocess.CompletedProcess[str]:
     return run_dimora(
-        "agent", "--forced", "--tools", "mark", "--model", CHAT_MODEL, *words,
+        "agent", "--forced", "--model", CHAT_MODEL, *words,
         home=home, check=False, DIMORA_ENGINE="echo", **extra,
     )  # fmt: skip
 
@@ -59,7 +60,7 @@ def records(home) -> list[dict]:
 
 def test_without_a_terminal_nothing_untrusted_is_called(home, ready):
     mark = ready()
-    done = agent(home, "Leave a mark")
+    done = agent(home, "--tools", "mark", "Leave a mark")
     assert not mark.exists()
     assert "nobody to ask" in done.stderr
     assert "call_tool" not in {line["request"] for line in records(home)}
@@ -68,7 +69,9 @@ def test_without_a_terminal_nothing_untrusted_is_called(home, ready):
 @pytest.mark.parametrize("how", ["trusted", "--yes-to"])
 def test_what_is_trusted_is_called_once_shown_and_recorded(home, ready, how):
     mark = ready(trusted=how == "trusted")
-    done = agent(home, *(() if how == "trusted" else ("--yes-to", "mark")), "Leave a mark")
+    done = agent(
+        home, *(() if how == "trusted" else ("--yes-to", "mark")), "--tools", "mark", "Leave a mark"
+    )
     assert mark.exists()
     assert "mark\n    name: " in done.stderr
     # The echo engine asks for the very same again and again.
@@ -76,13 +79,15 @@ def test_what_is_trusted_is_called_once_shown_and_recorded(home, ready, how):
     assert "the same call again" in done.stderr
     calls = [line for line in records(home) if line["request"] == "call_tool"]
     assert [(line["tool"], line["proof"]) for line in calls] == [("mark", "terminal")]
-    assert "left" not in json.dumps(calls)
+    assert "marks" not in json.dumps(calls) and "name" not in calls[0]
 
 
 def test_beside_a_server_the_model_runs_there_and_the_tools_here(make_server, ready, home):
     server = make_server(DIMORA_ENGINE="echo")
     mark = ready(trusted=True)
-    done = agent(home, "Leave a mark", DIMORA_HOST=server.url.removeprefix("http://"))
+    done = agent(
+        home, "--tools", "mark", "Leave a mark", DIMORA_HOST=server.url.removeprefix("http://")
+    )
     assert mark.exists(), done.stderr
     assert {line["request"] for line in records(home)} == {"list_tools", "call_tool"}
     there = {line["request"] for line in records(server.home)}
@@ -117,10 +122,7 @@ class Terminal:
     def __init__(self, home: Path, *words: str) -> None:
         self._master, slave = pty.openpty()
         self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "dimora", "agent", "--forced", "--tools", "mark"),
-                *("--model", CHAT_MODEL, *words),
-            ],
+            [sys.executable, "-m", "dimora", "agent", "--forced", "--model", CHAT_MODEL, *words],
             env=environment(home, DIMORA_ENGINE="echo"),
             stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
         )  # fmt: skip
@@ -150,9 +152,9 @@ class Terminal:
 @pytest.mark.parametrize(("keys", "marked"), [("y\n", True), ("n\n", False)])
 def test_a_person_is_asked_and_decides(home, ready, keys, marked):
     mark = ready()
-    terminal = Terminal(home, "--steps", "1", "Leave a mark")
+    terminal = Terminal(home, "--steps", "1", "--tools", "mark", "Leave a mark")
     terminal.wait_for("call it?")
-    assert 'name: "left"' in terminal.shown
+    assert 'name: "done"' in terminal.shown
     assert not mark.exists()
     terminal.type(keys)
     terminal.wait_for("too many steps")
@@ -162,8 +164,12 @@ def test_a_person_is_asked_and_decides(home, ready, keys, marked):
 
 def test_ctrl_c_at_the_question_ends_it_and_calls_nothing(home, ready):
     mark = ready()
-    terminal = Terminal(home, "Leave a mark")
+    terminal = Terminal(home, "--tools", "mark", "Leave a mark")
     terminal.wait_for("call it?")
-    os.killpg(terminal.process.pid, 2)
+    for _ in range(20):
+        # One that comes in the moment before the terminal is read is seen with the next key.
+        if terminal.process.poll() is None:
+            os.killpg(terminal.process.pid, signal.SIGINT)
+            time.sleep(0.5)
     assert terminal.end() == 130
     assert not mark.exists()

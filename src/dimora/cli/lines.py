@@ -31,6 +31,7 @@ class LineServer:
         self._calls = _Calls()
 
     def serve(self, source: BinaryIO) -> None:
+        """Ends with the source, once what was asked is answered."""
         with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="call") as workers:
             # What was asked before the stream ended is answered still.
             try:

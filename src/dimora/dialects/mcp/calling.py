@@ -12,7 +12,7 @@ from dimora.dialects.mcp.offer import Offer
 from dimora.dialects.mcp.words import Call
 from dimora.tasks.generation import TextPiece
 
-# After so many pieces of text a caller is told that it goes on.
+# With the first piece of text, and after so many, a caller is told that it goes on.
 _PIECES_PER_NOTICE = 16
 
 
@@ -49,7 +49,7 @@ class CallAnswer:
         self._held.append(event)
         if isinstance(event, TextPiece):
             self._pieces += 1
-            if self._pieces % _PIECES_PER_NOTICE == 0:
+            if self._pieces % _PIECES_PER_NOTICE == 1:
                 return self._notice("writing")
         return b""
 
