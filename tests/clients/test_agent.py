@@ -27,7 +27,7 @@ command = ["/usr/bin/touch", "{marks}/{{name}}"]
 trusted = {trusted}
 [tools.parameters.name]
 type = "choice"
-choices = ["done", "other"]
+choices = ["left", "other"]
 """
 
 
@@ -40,14 +40,14 @@ def ready(home, tmp_path):
     def make(trusted: bool = False) -> Path:
         text = TOOLS.format(marks=marks, trusted=str(trusted).lower())
         (home / "dimora.toml").write_text(text)
-        return marks / "done"
+        return marks / "left"
 
     return make
 
 
 def agent(home, *words: str, **extra: str) -> subprocess.CompletedProcess[str]:
     return run_dimora(
-        "agent", "--forced", "--model", CHAT_MODEL, *words,
+        "agent", "--forced", "--tools", "mark", "--model", CHAT_MODEL, *words,
         home=home, check=False, DIMORA_ENGINE="echo", **extra,
     )  # fmt: skip
 
@@ -76,7 +76,7 @@ def test_what_is_trusted_is_called_once_shown_and_recorded(home, ready, how):
     assert "the same call again" in done.stderr
     calls = [line for line in records(home) if line["request"] == "call_tool"]
     assert [(line["tool"], line["proof"]) for line in calls] == [("mark", "terminal")]
-    assert '"done"' not in json.dumps(calls)
+    assert "left" not in json.dumps(calls)
 
 
 def test_beside_a_server_the_model_runs_there_and_the_tools_here(make_server, ready, home):
@@ -117,7 +117,10 @@ class Terminal:
     def __init__(self, home: Path, *words: str) -> None:
         self._master, slave = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "dimora", "agent", "--forced", "--model", CHAT_MODEL, *words],
+            [
+                *(sys.executable, "-m", "dimora", "agent", "--forced", "--tools", "mark"),
+                *("--model", CHAT_MODEL, *words),
+            ],
             env=environment(home, DIMORA_ENGINE="echo"),
             stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
         )  # fmt: skip
@@ -149,7 +152,7 @@ def test_a_person_is_asked_and_decides(home, ready, keys, marked):
     mark = ready()
     terminal = Terminal(home, "--steps", "1", "Leave a mark")
     terminal.wait_for("call it?")
-    assert 'name: "done"' in terminal.shown
+    assert 'name: "left"' in terminal.shown
     assert not mark.exists()
     terminal.type(keys)
     terminal.wait_for("too many steps")

@@ -32,11 +32,13 @@ class LineServer:
 
     def serve(self, source: BinaryIO) -> None:
         with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="call") as workers:
+            # What was asked before the stream ended is answered still.
             try:
                 for line in self._lines(source):
                     self._take(line, workers.submit)
-            finally:
+            except BaseException:
                 self._calls.cancel_all()
+                raise
 
     def _lines(self, source: BinaryIO) -> Iterator[bytes]:
         limit = self._settings.max_body_bytes
