@@ -20,6 +20,7 @@ from dimora.tasks.generate import Generate
 from dimora.tasks.generation import Fold
 from dimora.tasks.knowing import Filters, Ingested
 from dimora.tasks.list_collections import CollectionsFound, ListCollections
+from dimora.tasks.options import Options
 from dimora.tasks.remove_documents import RemoveDocuments
 from dimora.tasks.search_documents import PassagesFound, SearchDocuments
 from dimora.tasks.show_collection import CollectionTold, ShowCollection
@@ -221,3 +222,21 @@ async def test_without_its_embedder_a_model_with_files_is_made_and_answers(folde
         fold = Fold.of(await ask(house, says("landlord", "What is the rent?")))
         assert "What is the rent?" in fold.text and not fold.citations
         assert any("nano" in warning for warning in fold.done.warnings)
+
+
+async def test_a_passage_is_shown_with_its_neighbours_while_there_is_room(tmp_path):
+    lines = ("The keys hang by the door.", "The rent is 850 euros.", "The roof was mended in May.")
+    text = "# House\n\n" + "\n\n".join(lines) + "\n\n# Garden\n\nThe apple tree is old and bears.\n"
+    async with open_house(tmp_path / "home") as house:
+        await ask(house, AddDocuments(name="house.md", data=text.encode(), piece_tokens=32))
+        asked = AskDocuments(model=CHAT, question="Is the rent 850 euros?", limit=1, options=WIDE)
+        (cited,) = Fold.of(await ask(house, asked)).citations
+        assert cited.passage.piece.text == "\n\n".join(lines)
+        assert cited.passage.piece.headings == ("House",)
+        narrow = Options(num_ctx=1200, num_predict=1)
+        tight = AskDocuments(model=CHAT, question=asked.question, limit=1, options=narrow)
+        (alone,) = Fold.of(await ask(house, tight)).citations
+        assert alone.passage.piece.text in "\n\n".join(lines)
+        found = AskDocuments(model=CHAT, question=asked.question, limit=3, options=WIDE)
+        fold = Fold.of(await ask(house, found))
+        assert all(fold.text.count(line) == 1 for line in lines)
