@@ -20,7 +20,7 @@ from dimora.cli.words import harmless
 from dimora.core.errors import DimoraError, NotFound
 from dimora.core.types import Event, Progress
 from dimora.tasks.add_documents import AddDocuments
-from dimora.tasks.knowing import Citation, Filters, Ingested, KnownDocument, Offered, Passage
+from dimora.tasks.knowing import Filters, Ingested, KnownDocument, Offered, Passage
 from dimora.tasks.remove_documents import RemoveDocuments
 from dimora.tasks.show_collection import CollectionTold, ShowCollection
 
@@ -57,38 +57,61 @@ class Tally:
         return self._counts.total() - self._counts["unchanged"]
 
 
-def add(door: Door, collection: str, paths: Sequence[str], embedder: str) -> Tally:
-    """Take files and folders into a collection; a bar shows how far it is."""
-    tally = Tally()
-    if door.is_remote:
-        steps = _send(door, collection, paths, embedder)
-    else:
-        steps = door.ask(AddDocuments(collection=collection, paths=tuple(paths), model=embedder))
-    with closing(steps):
-        for warning in show_progress(tally.hear(steps)):
-            click.echo(f"Warning: {warning}", err=True)
-    return tally
+class Adding:
+    """Takes files and folders into a collection, once or again and again."""
 
+    def __init__(self, door: Door, collection: str, paths: Sequence[str], embedder: str) -> None:
+        self._door = door
+        self._collection = collection
+        self._paths = tuple(str(Path(path).absolute()) for path in paths)
+        self._embedder = embedder
+        # Files that were sent, as they were then.
+        self._sent: dict[str, Offered] = {}
 
-def _send(
-    door: Door, collection: str, paths: Sequence[str], embedder: str
-) -> Generator[Event, None, None]:
-    """The same with a server: each file is sent, and what is gone from a folder is removed."""
-    # Only this command needs to look at files the way the house does.
-    from dimora.knowledge.offering import offers_of
+    def add(self) -> Tally:
+        """A bar shows how far it is."""
+        tally = Tally()
+        with closing(self._steps(retry=True)) as steps:
+            for warning in show_progress(tally.hear(steps)):
+                click.echo(f"Warning: {warning}", err=True)
+        return tally
 
-    offers = offers_of([str(Path(path).absolute()) for path in paths])
-    total = sum(each.size_bytes for each in offers)
-    done = 0
-    for offered in offers:
-        status = "reading documents"
-        yield Progress(status=status, total_bytes=total, completed_bytes=done)
-        yield from _send_one(door, collection, offered, embedder)
-        done += offered.size_bytes
-    yield Progress(status="reading documents", total_bytes=total, completed_bytes=done)
-    gone = _gone(door, collection, offers)
-    if gone:
-        yield from door.ask(RemoveDocuments(collection=collection, documents=gone))
+    def look_again(self) -> Tally:
+        """What changed since; says nothing but what could not be read."""
+        tally = Tally()
+        with closing(self._steps(retry=False)) as steps:
+            for _ in tally.hear(steps):
+                pass
+        return tally
+
+    def _steps(self, *, retry: bool) -> Generator[Event, None, None]:
+        if self._door.is_remote:
+            return self._send()
+        request = AddDocuments(
+            collection=self._collection, paths=self._paths, model=self._embedder, retry=retry
+        )
+        return self._door.ask(request)
+
+    def _send(self) -> Generator[Event, None, None]:
+        """With a server: each file is sent, and what is gone from a folder is removed."""
+        # Only this command needs to look at files the way the house does.
+        from dimora.knowledge.offering import offers_of
+
+        offers = offers_of(self._paths)
+        new = [each for each in offers if self._sent.get(each.path) != each]
+        total = sum(each.size_bytes for each in new)
+        done = 0
+        for offered in new:
+            status = "reading documents"
+            yield Progress(status=status, total_bytes=total, completed_bytes=done)
+            yield from _send_one(self._door, self._collection, offered, self._embedder)
+            done += offered.size_bytes
+        yield Progress(status="reading documents", total_bytes=total, completed_bytes=done)
+        there = {each.path: each for each in offers}
+        is_changed = there.keys() != self._sent.keys()
+        self._sent = there
+        if is_changed and (gone := _gone(self._door, self._collection, offers)):
+            yield from self._door.ask(RemoveDocuments(collection=self._collection, documents=gone))
 
 
 def _send_one(door: Door, collection: str, offered: Offered, embedder: str) -> Iterator[Event]:
@@ -97,7 +120,13 @@ def _send_one(door: Door, collection: str, offered: Offered, embedder: str) -> I
 
     try:
         data = with_bytes(offered, ReadingLimits().file_bytes).data
-        request = AddDocuments(collection=collection, name=offered.name, data=data, model=embedder)
+        request = AddDocuments(
+            collection=collection,
+            name=offered.name,
+            data=data,
+            modified_at=offered.modified_at,
+            model=embedder,
+        )
         with closing(door.ask(request)) as events:
             yield from (event for event in events if isinstance(event, Ingested))
     except DimoraError as why:
@@ -145,11 +174,3 @@ def show_passage(number: int, passage: Passage, text: str = "") -> None:
     words = " ".join((text or passage.piece.text).split())
     cut = words if len(words) <= _PASSAGE_CHARACTERS else f"{words[:_PASSAGE_CHARACTERS]}…"
     click.echo(f"{harmless(cut)}\n")
-
-
-def show_sources(citations: Sequence[Citation]) -> None:
-    """Below an answer: what it stands on, one line each."""
-    if citations:
-        click.echo("")
-    for each in citations:
-        click.echo(harmless(f"[{each.number}] {each.passage.where}"))

@@ -17,7 +17,7 @@ from dimora.cli.asking import ask_one, ask_quietly, pull_if_missing, settings_he
 from dimora.cli.commands.show import page, part_of
 from dimora.cli.door import Door
 from dimora.cli.session import Commands, Gatherer, Session, run_command
-from dimora.cli.words import print_error
+from dimora.cli.words import print_error, show_sources
 from dimora.cli.writing import figures, write_answer
 from dimora.core.errors import BadRequest, DimoraError
 from dimora.storage.disk import make_private_directory
@@ -100,6 +100,7 @@ def _answer(door: Door, session: Session, words: str) -> None:
         print_error(error)
         return
     session.remember(fold)
+    show_sources(fold.citations)
     for warning in fold.done.warnings:
         click.echo(f"Warning: {warning}", err=True)
     if session.verbose and fold.ended:

@@ -7,12 +7,15 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 import msgspec
 
 from dimora.core.errors import DimoraError
+
+if TYPE_CHECKING:
+    from dimora.tasks.knowing import Citation
 
 _SIZES = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
 _AGES = (
@@ -117,6 +120,14 @@ def _print_columns(columns: Sequence[Sequence[str]], widths: Sequence[int], gap:
 def print_json(value: Any) -> None:
     """Indented JSON of any of our values; an endless time becomes null."""
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def show_sources(citations: Sequence[Citation]) -> None:
+    """Below an answer: what it stands on, one line each."""
+    if citations:
+        click.echo("")
+    for each in citations:
+        click.echo(harmless(f"[{each.number}] {each.passage.where}"))
 
 
 def wants_colour(stream: TextIO) -> bool:

@@ -7,11 +7,11 @@ from contextlib import aclosing
 from pathlib import PurePath
 
 from dimora.core.errors import BadRequest
-from dimora.core.types import Done, Event, Request
+from dimora.core.types import Done, Event, Request, Usage
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.embedding import Embedder
 from dimora.tasks.ingesting import PIECE_TOKENS, ingest
-from dimora.tasks.knowing import Collection, Ingested, Offered
+from dimora.tasks.knowing import Collection, Ingested, KnownDocument, Offered
 from dimora.tasks.retrieving import DEFAULT_COLLECTION, collection_or_none
 
 RIGHT: Right = "manage"
@@ -23,15 +23,19 @@ class AddDocuments(Request, frozen=True, kw_only=True, tag="add_documents"):
     `paths` may be named at the terminal alone; without paths and `data` the folders that the
     collection has are read anew. `data` is a file that is sent, of this `name`; where it is None
     and there is a name, the request's content is the file. With `keep_folders` the folders among
-    the paths are read anew the next time. `piece_tokens` is what a passage has at most.
+    the paths are read anew the next time. `piece_tokens` is what a passage has at most. Files that
+    could not be read are tried again, unless `retry` is false and they are unchanged.
+    `modified_at` is the time of a file that is sent.
     """
 
     collection: str = DEFAULT_COLLECTION
     paths: tuple[str, ...] = ()
     name: str = ""
     data: bytes | None = None
+    modified_at: float = 0.0
     keep_folders: bool = True
     piece_tokens: int = PIECE_TOKENS
+    retry: bool = True
 
 
 class DocumentsAdded(Done, frozen=True, kw_only=True, tag="documents_added"):
@@ -46,38 +50,54 @@ async def run(request: AddDocuments, rooms: Rooms) -> AsyncIterator[Event]:
         raise BadRequest("a passage has 32 to 2048 tokens", param="piece_tokens")
     there = await collection_or_none(rooms, request.collection)
     offers, folders = await _offers(request, rooms, there)
-    name = request.model or (there.embedder if there else rooms.default_embedder)
-    # Asked for first: where no model is, no collection should be left behind.
-    embedder = Embedder(name, rooms, batch=True)
-    async with embedder:
-        async for place in embedder.wait():
-            yield place
-        collection = there or await rooms.knowledge.make_collection(request.collection, name)
-        if there and there.embedder != name:
-            collection = await rooms.knowledge.make_collection(request.collection, name)
-        steps = ingest(
-            rooms,
-            collection,
-            _each(offers),
-            embedder,
-            total_bytes=sum(each.size_bytes for each in offers),
-            piece_tokens=request.piece_tokens,
-        )
-        async with aclosing(steps):
-            async for step in steps:
-                yield step
-        async with aclosing(_forget(rooms, collection, offers, folders)) as gone:
-            async for document in gone:
-                yield document
-        if request.keep_folders and folders:
-            kept = tuple(dict.fromkeys((*collection.folders, *folders)))
-            await rooms.knowledge.change_collection(collection.name, folders=kept)
-        usage = embedder.usage()
+    new = offers
+    if there:
+        if request.model:
+            # Refused where it was made with another one.
+            await rooms.knowledge.make_collection(there.name, request.model)
+        known, new = await _known_and_new(rooms, there, offers, retry=request.retry)
+        for document in known:
+            yield Ingested(document=document, became="unchanged")
+    usage = Usage()
+    if new or not there:
+        name = request.model or (there.embedder if there else rooms.default_embedder)
+        # Asked for first: where no model is, no collection should be left behind.
+        async with Embedder(name, rooms, batch=True) as embedder:
+            async for place in embedder.wait():
+                yield place
+            there = there or await rooms.knowledge.make_collection(request.collection, name)
+            await _keep_folders(request, rooms, there, folders)
+            steps = ingest(
+                rooms,
+                there,
+                _each(new),
+                embedder,
+                total_bytes=sum(each.size_bytes for each in new),
+                piece_tokens=request.piece_tokens,
+            )
+            async with aclosing(steps):
+                async for step in steps:
+                    yield step
+            usage = embedder.usage()
+    else:
+        await _keep_folders(request, rooms, there, folders)
+    async with aclosing(_forget(rooms, there, offers, folders)) as gone:
+        async for removed in gone:
+            yield removed
     yield DocumentsAdded(
-        collection=await rooms.knowledge.collection(collection.name),
+        collection=await rooms.knowledge.collection(there.name),
         usage=usage,
         warnings=(*request.warnings, *(() if offers else ("there is no file to read",))),
     )
+
+
+async def _keep_folders(
+    request: AddDocuments, rooms: Rooms, collection: Collection, folders: Sequence[str]
+) -> None:
+    """Raises Conflict for two of one name, before anything is read."""
+    kept = tuple(dict.fromkeys((*collection.folders, *folders)))
+    if request.keep_folders and kept != collection.folders:
+        await rooms.knowledge.change_collection(collection.name, folders=kept)
 
 
 async def _offers(
@@ -86,12 +106,44 @@ async def _offers(
     """The files, and the folders they were found in."""
     if request.name:
         data = request.data if request.data is not None else await _content(rooms)
-        return [Offered(name=request.name, data=data, size_bytes=len(data), modified_at=0.0)], []
+        sent = Offered(
+            name=request.name, data=data, size_bytes=len(data), modified_at=request.modified_at
+        )
+        return [sent], []
     paths = request.paths or (there.folders if there else ())
     if not paths:
         raise BadRequest("there is nothing to add", hint="name files or folders", param="paths")
     offers = await rooms.knowledge.offers(paths)
-    return offers, list(dict.fromkeys(each.folder for each in offers if each.folder))
+    folders = [each.folder for each in offers if each.folder]
+    # A folder that was emptied offers nothing, and is known all the same.
+    named = {str(PurePath(path)) for path in paths}
+    folders += [folder for folder in (there.folders if there else ()) if folder in named]
+    return offers, list(dict.fromkeys(folders))
+
+
+async def _known_and_new(
+    rooms: Rooms, collection: Collection, offers: Sequence[Offered], *, retry: bool
+) -> tuple[list[KnownDocument], list[Offered]]:
+    """What need not be read: unchanged documents and, without `retry`, unchanged failures."""
+    failed = {}
+    if not retry:
+        told = await rooms.knowledge.documents(collection.name)
+        failed = {each.name: each for each in told if each.error}
+    known: list[KnownDocument] = []
+    new: list[Offered] = []
+    for offered in offers:
+        document = await rooms.knowledge.is_known(collection.name, offered)
+        before = failed.get(offered.name)
+        if before and (before.size_bytes, before.modified_at) == (
+            offered.size_bytes,
+            offered.modified_at,
+        ):
+            document = before
+        if document is None:
+            new.append(offered)
+        else:
+            known.append(document)
+    return known, new
 
 
 async def _content(rooms: Rooms) -> bytes:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from dimora.core.errors import NotFound, UnsupportedFeature
+from dimora.core.errors import DimoraError, UnsupportedFeature
 from dimora.core.types import Done, Event, Request
 from dimora.prompts.chat import check_template
-from dimora.tasks.base import Right, Rooms
-from dimora.tasks.grounding import take_in_documents
+from dimora.tasks.base import Model, Right, Rooms
+from dimora.tasks.grounding import forget_documents, take_in_documents
 from dimora.tasks.knowing import Ingested
 from dimora.tasks.recipe import Recipe
 
@@ -28,6 +28,7 @@ async def run(request: CreateModel, rooms: Rooms) -> AsyncIterator[Event]:
     if request.recipe.template:
         check_template(request.recipe.template)
     warnings: list[str] = []
+    before = _there_before(rooms, request.model)
     steps = rooms.models.create(request.model, request.recipe, warnings)
     async with aclosing(steps):
         async for progress in steps:
@@ -37,6 +38,8 @@ async def run(request: CreateModel, rooms: Rooms) -> AsyncIterator[Event]:
         rooms.forecast(model, model.options)
     except UnsupportedFeature as why:
         warnings.append(f"the model is made, and cannot be run here: {why.text}")
+    if before is not None and before.summary.digest != model.summary.digest:
+        await forget_documents(rooms, before)
     if model.documents:
         try:
             async with aclosing(take_in_documents(rooms, model)) as taken:
@@ -45,6 +48,15 @@ async def run(request: CreateModel, rooms: Rooms) -> AsyncIterator[Event]:
                         warnings.append(f"{step.document.name}: {step.document.error}")
                     elif not isinstance(step, Ingested):
                         yield step
-        except NotFound as why:
+        except DimoraError as why:
+            # The model is made; its documents are taken in when it is first asked.
             warnings.append(f"the documents are kept, and not searched yet: {why.text}")
     yield Done(warnings=(*request.warnings, *warnings))
+
+
+def _there_before(rooms: Rooms, name: str) -> Model | None:
+    """The model whose place is taken, if it can be read."""
+    try:
+        return rooms.models.find(name)
+    except DimoraError:
+        return None

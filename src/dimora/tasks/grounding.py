@@ -28,6 +28,7 @@ from dimora.tasks.retrieving import (
     fitting,
     retrieve,
     searched,
+    widened,
 )
 
 # A question is for a person's words; what is longer is searched by its beginning.
@@ -118,9 +119,11 @@ class Grounding:
         async def count(text: str) -> int:
             return len(await loan.tokenize(text, add_special=False))
 
-        self.passages = tuple(await fitting(self.passages, budget_tokens, count))
-        if not self.passages:
+        fit = await fitting(self.passages, budget_tokens, count)
+        if not fit:
+            self.passages = ()
             return question
+        self.passages = tuple(await widened(self._rooms, fit, budget_tokens, count))
         model = loan.model
         marks = (model.chat_template, model.template, model.bos_token, model.eos_token)
         words = WORDS[self.language]

@@ -51,7 +51,8 @@ async def ingest(
                     if isinstance(step, Ingested):
                         yield step
                     else:
-                        yield msgspec.structs.replace(progress, status=step)
+                        part = done_bytes + int(step * offered.size_bytes)
+                        yield msgspec.structs.replace(progress, completed_bytes=part)
         done_bytes += offered.size_bytes
     yield Progress(status="reading documents", total_bytes=total_bytes, completed_bytes=done_bytes)
 
@@ -63,8 +64,8 @@ async def _take_in(
     embedder: Embedder,
     piece_tokens: int,
     id_: str,
-) -> AsyncGenerator[str | Ingested, None]:
-    """Where the work is, in words; then the document."""
+) -> AsyncGenerator[float | Ingested, None]:
+    """The share of it that is done; then the document."""
     before = await _known_before(rooms, collection, offered.name)
     try:
         document, pieces = await _read(rooms, offered, embedder, piece_tokens)
@@ -83,7 +84,7 @@ async def _take_in(
     vectors: list[tuple[float, ...]] = []
     for start in range(0, len(pieces), _BATCH):
         if start:
-            yield f"embedding {start} of {len(pieces)} passages"
+            yield start / len(pieces)
         part = pieces[start : start + _BATCH]
         vectors += await embedder.vectors([piece.words for piece in part], "passage")
     document = msgspec.structs.replace(document, id=id_)

@@ -15,7 +15,7 @@ from dimora.core.languages import Language, detect_language
 from dimora.prompts.quoting import quoted, without_calls
 from dimora.tasks.base import Rooms
 from dimora.tasks.embedding import Embedder
-from dimora.tasks.knowing import Collection, Filters, Passage
+from dimora.tasks.knowing import Collection, Filters, Passage, Piece
 
 DEFAULT_COLLECTION = "documents"
 # Looked at to tell what stands out; only the best are shown.
@@ -134,6 +134,46 @@ async def fitting(
         text = text[: len(text) * 3 // 4]
     piece = msgspec.structs.replace(best.piece, text=text)
     return [msgspec.structs.replace(best, piece=piece)] if text else []
+
+
+async def widened(
+    rooms: Rooms,
+    passages: Sequence[Passage],
+    budget_tokens: int,
+    count: Callable[[str], Awaitable[int]],
+) -> list[Passage]:
+    """The passages with what stands before and after each under the same heading, best first, as
+    far as the budget goes; no piece is there twice."""
+    told = {(each.document_id, each.piece.number) for each in passages}
+    left = budget_tokens - sum([await count(p.piece.words) + _AROUND_TOKENS for p in passages])
+    wide = []
+    for passage in passages:
+        kept = [passage.piece]
+        for near in await rooms.knowledge.around(passage, 1, 1):
+            place = (passage.document_id, near.number)
+            if place in told or near.headings != passage.piece.headings:
+                continue
+            size = await count(near.text)
+            if size <= left:
+                left -= size
+                told.add(place)
+                kept.append(near)
+        wide.append(msgspec.structs.replace(passage, piece=_joined(passage.piece, kept)))
+    return wide
+
+
+def _joined(piece: Piece, neighbours: Sequence[Piece]) -> Piece:
+    """One piece of several that follow each other; its number is that of the one found."""
+    parts = sorted(neighbours, key=lambda one: one.number)
+    if len(parts) == 1:
+        return piece
+    return msgspec.structs.replace(
+        piece,
+        text="\n\n".join(part.text for part in parts),
+        tokens=sum(part.tokens for part in parts),
+        page=parts[0].page,
+        last_page=max(part.last_page for part in parts),
+    )
 
 
 def as_quotations(passages: Sequence[Passage], *templates: str, has_tools: bool = False) -> str:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dimora.cli.asking import ask_one, ask_quietly, door_here, pull_if_missing, settings_here
-from dimora.cli.words import age_words, harmless, print_json, print_table, size_words
+from dimora.cli.words import (
+    age_words,
+    harmless,
+    print_json,
+    print_table,
+    show_sources,
+    size_words,
+)
 from dimora.core.errors import BadRequest, NotFound
 from dimora.tasks.retrieving import DEFAULT_COLLECTION
 
@@ -59,7 +66,7 @@ def _narrowing(what: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--watch", is_flag=True, help="Go on, and take in what changes; Ctrl-C ends it.")
 def add_command(paths: tuple[str, ...], collection: str, embedder: str, watch: bool) -> int:
     """Take files and folders in. Again: what changed is read anew, what is gone is removed."""
-    from dimora.cli.knowing import add, has_collection
+    from dimora.cli.knowing import Adding, has_collection
 
     settings = settings_here()
     with door_here(settings) as door:
@@ -68,13 +75,14 @@ def add_command(paths: tuple[str, ...], collection: str, embedder: str, watch: b
         pull_if_missing(door, embedder or settings.embedder)
         if not embedder and not has_collection(door, collection):
             embedder = settings.embedder
-        tally = add(door, collection, paths, embedder)
+        adding = Adding(door, collection, paths, embedder)
+        tally = adding.add()
         click.echo(tally.tell())
         while watch:
             time.sleep(_WATCH_SECONDS)
-            tally = add(door, collection, paths, embedder)
-            if tally.changed:
-                click.echo(tally.tell())
+            again = adding.look_again()
+            if again.changed:
+                click.echo(again.tell())
     return 1 if tally.failed else 0
 
 
@@ -138,7 +146,6 @@ def search_command(question: Sequence[str], around: int, as_json: bool, **narrow
 @_JSON
 def ask_command(question: Sequence[str], model: str | None, as_json: bool, **narrow: Any) -> int:
     """Answer a question from the documents, with the passages the answer stands on."""
-    from dimora.cli.knowing import show_sources
     from dimora.cli.writing import write_answer
     from dimora.tasks.ask_documents import AskDocuments
     from dimora.tasks.generation import Fold

@@ -13,7 +13,7 @@ import click
 from dimora.cli.asking import ask_one, door_here, pull_if_missing, settings_here
 from dimora.cli.door import Door
 from dimora.cli.session import THINK_WORDS, Session
-from dimora.cli.words import print_json
+from dimora.cli.words import print_json, show_sources
 from dimora.cli.writing import figures, write_answer
 from dimora.core.durations import parse_duration
 from dimora.core.errors import BadRequest
@@ -173,6 +173,7 @@ def _answer_once(door: Door, session: Session, words: str, as_json: bool) -> int
                 {
                     "model": session.model,
                     "text": fold.text,
+                    "citations": fold.citations,
                     "thought": fold.thought,
                     "reason": fold.done.reason,
                     "warnings": fold.done.warnings,
@@ -183,6 +184,7 @@ def _answer_once(door: Door, session: Session, words: str, as_json: bool) -> int
         fold = write_answer(events, wordwrap=session.wordwrap, hide_thinking=session.hide_thinking)
     if not fold.ended:
         return 130
+    show_sources(fold.citations)
     _tell_warnings(fold.done.warnings)
     if session.verbose:
         click.echo(f"\n{figures(fold.done.usage)}", err=True)

@@ -15,7 +15,7 @@ from dimora.tasks.base import Right, Rooms
 from dimora.tasks.matching import rank_passages
 from dimora.tasks.ready._desk import Desk, quoted, require_text
 from dimora.tasks.ready._faithful import find_unsupported
-from dimora.tasks.ready._labels import weigh_labels
+from dimora.tasks.ready._relevance import probability_of_answer
 from dimora.tasks.ready.base import ReadyRequest, answered
 
 RIGHT: Right = "use"
@@ -62,33 +62,18 @@ class CustomerAnswer(msgspec.Struct, frozen=True, kw_only=True):
 RESULT = CustomerAnswer
 WORDS: Mapping[Language, Mapping[str, str]] = {
     "it": {
-        "check": "Giudichi se un testo contiene la risposta a una domanda."
-        ' Rispondi in JSON con "sì" o "no", tra virgolette.',
-        "ask": "Domanda: {question}\nIl testo contiene la risposta a questa domanda?",
-        "yes": "sì",
-        "no": "no",
         "system": "Rispondi a un cliente con cortesia e brevità, in italiano, solo con ciò che dice"
         " il testo.",
         "answer": "Domanda del cliente: {question}\nRispondi al cliente.",
         "over": "A questa domanda risponde una persona: la passo a un collega.",
     },
     "es": {
-        "check": "Juzgas si un texto contiene la respuesta a una pregunta."
-        ' Responde en JSON con "sí" o "no", entre comillas.',
-        "ask": "Pregunta: {question}\n¿Contiene el texto la respuesta a esta pregunta?",
-        "yes": "sí",
-        "no": "no",
         "system": "Respondes a un cliente con cortesía y brevedad, en español, solo con lo que dice"
         " el texto.",
         "answer": "Pregunta del cliente: {question}\nResponde al cliente.",
         "over": "A esta pregunta responde una persona: se la paso a un compañero.",
     },
     "en": {
-        "check": "You judge whether a text holds the answer to a question."
-        ' Answer in JSON with "yes" or "no", in quotes.',
-        "ask": "Question: {question}\nDoes the text hold the answer to this question?",
-        "yes": "yes",
-        "no": "no",
         "system": "You answer a customer politely and briefly, in English, only with what the text"
         " says.",
         "answer": "The customer's question: {question}\nAnswer the customer.",
@@ -128,7 +113,7 @@ async def run(request: Answer, rooms: Rooms) -> AsyncIterator[Event]:
     async with Desk(request, rooms) as desk:
         async for place in desk.wait():
             yield place
-        found = await _weigh(desk, words, request.question, entries, near)
+        found = await _weigh(desk, request.question, language, entries, near)
         best = max(found, key=lambda one: one.probability, default=None)
         if best is None or best.probability < request.threshold:
             result = CustomerAnswer(
@@ -143,14 +128,12 @@ async def run(request: Answer, rooms: Rooms) -> AsyncIterator[Event]:
 
 
 async def _weigh(
-    desk: Desk, words: Mapping[str, str], question: str, entries: Sequence[str], near: Sequence[int]
+    desk: Desk, question: str, language: Language, entries: Sequence[str], near: Sequence[int]
 ) -> list[Citation]:
     """How likely each of these entries answers."""
     found = []
     for at in near:
-        asked = f"{quoted(entries[at])}\n\n{words['ask'].format(question=question.strip())}"
-        shares = await weigh_labels(desk, words["check"], asked, (words["yes"], words["no"]))
-        share = round(shares[words["yes"]], 4)
+        share = round(await probability_of_answer(desk, question, entries[at], language), 4)
         found.append(Citation(entry=at + 1, passage=entries[at], probability=share))
     return found
 

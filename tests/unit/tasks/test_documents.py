@@ -1,0 +1,242 @@
+"""Documents come in, are asked, change, and go; models know their FILEs.
+
+The models are echoes: they say their prompt again, so that what they were shown is seen.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dimora.core.errors import BadRequest, Conflict, Forbidden, NotFound
+from dimora.core.types import Message, Principal, Progress, Text
+from dimora.runtime.house import House
+from dimora.tasks.add_documents import AddDocuments
+from dimora.tasks.ask_documents import AskDocuments
+from dimora.tasks.chat import Chat
+from dimora.tasks.delete_model import DeleteModel
+from dimora.tasks.generate import Generate
+from dimora.tasks.generation import Fold
+from dimora.tasks.knowing import Filters, Ingested
+from dimora.tasks.list_collections import CollectionsFound, ListCollections
+from dimora.tasks.options import Options
+from dimora.tasks.remove_documents import RemoveDocuments
+from dimora.tasks.search_documents import PassagesFound, SearchDocuments
+from dimora.tasks.show_collection import CollectionTold, ShowCollection
+from tests.knowing import CHAT, WIDE, ask, create_knowing, open_house
+
+GUEST = Principal(user="bob", workspace="main", roles=("owner",), proof="loopback")
+RENT = "# Lease\n\nThe rent is 850 euros a month.\n"
+NOTICE = "# Notice\n\nSix months' notice are given by registered letter.\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "contracts"
+    made.mkdir()
+    (made / "lease.md").write_text(RENT)
+    (made / "notice.md").write_text(NOTICE)
+    (made / "broken.pdf").write_bytes(b"%PDF-1.7 nothing")
+    return made
+
+
+def became(events: list) -> dict[str, str]:
+    return {e.document.name: e.became for e in events if isinstance(e, Ingested)}
+
+
+async def add(house: House, *paths: Path, **more) -> dict[str, str]:
+    request = AddDocuments(paths=tuple(str(path) for path in paths), **more)
+    return became(await ask(house, request))
+
+
+async def rows(house: House, collection: str = "documents") -> list[str]:
+    told = await ask(house, ShowCollection(collection=collection))
+    return [d.name for e in told if isinstance(e, CollectionTold) for d in e.documents]
+
+
+async def test_a_bad_file_costs_itself_and_the_folder_is_followed(folder, tmp_path):
+    async with open_house(tmp_path / "home") as house:
+        events = await ask(house, AddDocuments(paths=(str(folder),)))
+        assert became(events) == {
+            "contracts/broken.pdf": "failed",
+            "contracts/lease.md": "added",
+            "contracts/notice.md": "added",
+        }
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        steps = [e for e in events if isinstance(e, Progress) and e.total_bytes]
+        assert steps[-1].completed_bytes == steps[-1].total_bytes == size
+        (folder / "lease.md").write_text(RENT.replace("850", "9000"))
+        (folder / "notice.md").unlink()
+        (folder / "new.txt").write_text("The deposit is two rents.")
+        # Without names: the folders the collection has.
+        assert await add(house) == {
+            "contracts/broken.pdf": "failed",
+            "contracts/lease.md": "replaced",
+            "contracts/new.txt": "added",
+            "contracts/notice.md": "removed",
+        }
+        for path in folder.iterdir():
+            path.unlink()
+        gone = await add(house, folder)
+        assert set(gone.values()) == {"removed"} and await rows(house) == []
+
+
+async def test_what_is_known_is_not_read_again_and_needs_no_model(folder, tmp_path):
+    async with open_house(tmp_path / "home") as house:
+        await add(house, folder)
+        # What could not be read is tried again where that is asked for, or it changed.
+        assert (await add(house, folder))["contracts/broken.pdf"] == "failed"
+        (folder / "broken.pdf").write_bytes(b"%PDF-1.7 nothing else")
+        assert (await add(house, folder, retry=False))["contracts/broken.pdf"] == "failed"
+        await ask(house, DeleteModel(model="nano"))
+        again = await ask(house, AddDocuments(paths=(str(folder),), retry=False))
+        assert set(became(again).values()) == {"unchanged"}
+        assert not any(isinstance(e, Progress) for e in again)
+        with pytest.raises(NotFound):
+            await add(house, folder)
+
+
+async def test_two_folders_of_one_name_are_refused_before_they_are_read(folder, tmp_path):
+    other = tmp_path / "elsewhere" / "contracts"
+    other.mkdir(parents=True)
+    (other / "lease.md").write_text("another lease")
+    async with open_house(tmp_path / "home") as house:
+        await add(house, folder)
+        with pytest.raises(Conflict):
+            await add(house, other)
+        (told,) = await _found(house, "What is the rent a month?")
+        assert "850" in told
+
+
+async def _found(house: House, question: str, **more) -> list[str]:
+    events = await ask(house, SearchDocuments(question=question, limit=1, **more))
+    return [p.piece.text for e in events if isinstance(e, PassagesFound) for p in e.passages]
+
+
+async def test_a_client_names_no_file_and_sends_them(folder, tmp_path):
+    async with open_house(tmp_path / "home") as house:
+        with pytest.raises(Forbidden):
+            await ask(house, AddDocuments(paths=(str(folder),)), GUEST)
+        sent = AddDocuments(name="a/lease.md", data=RENT.encode(), modified_at=1e9)
+        assert became(await ask(house, sent, GUEST)) == {"a/lease.md": "added"}
+        assert became(await ask(house, sent, GUEST)) == {"a/lease.md": "unchanged"}
+        newer, older = Filters(modified_after=2e9), Filters(modified_before=2e9)
+        assert await _found(house, "rent", filters=newer) == []
+        assert len(await _found(house, "rent", filters=older)) == 1
+        with pytest.raises(BadRequest):
+            await ask(house, AddDocuments(), GUEST)
+
+
+async def test_an_answer_shows_its_passages_and_cites_them(folder, tmp_path):
+    async with open_house(tmp_path / "home") as house:
+        await add(house, folder)
+        request = AskDocuments(model=CHAT, question="Is the rent 850 euros a month?", options=WIDE)
+        fold = Fold.of(await ask(house, request))
+        assert "<passage 1>\nLease\nThe rent is 850 euros a month.\n</passage>" in fold.text
+        assert [c.number for c in fold.citations] == sorted(c.number for c in fold.citations)
+        assert fold.citations[0].passage.document == "contracts/lease.md"
+        assert fold.done.usage.prompt_tokens > 0
+
+
+async def test_without_anything_found_no_model_is_asked(tmp_path):
+    async with open_house(tmp_path / "home", keep_alive_seconds=0.0) as house:
+        await ask(house, AddDocuments(name="a.md", data=RENT.encode()))
+        nothing = {
+            "¿Quién ganó?": "No he encontrado nada sobre esto en tus documentos.",
+            "Chi ha vinto?": "Non ho trovato nulla su questo nei tuoi documenti.",
+            "Who won?": "I found nothing about this in your documents.",
+        }
+        for question, told in nothing.items():
+            request = AskDocuments(
+                model=CHAT, question=question, filters=Filters(documents=("other.md",))
+            )
+            fold = Fold.of(await ask(house, request))
+            assert (fold.text, fold.done.reason) == (told, "nothing_found")
+            assert fold.done.usage.output_tokens == 0 and not fold.citations
+        with pytest.raises(NotFound):
+            await ask(house, AskDocuments(model=CHAT, question="x", collections=("none",)))
+
+
+async def test_after_removal_nothing_is_found_and_nothing_is_left_on_the_disk(folder, tmp_path):
+    home = tmp_path / "home"
+    (folder / "secret.txt").write_text("The canary zaffiro7731 sings at noon.")
+    async with open_house(home) as house:
+        await add(house, folder)
+        assert "zaffiro7731" in (await _found(house, "canary zaffiro7731"))[0]
+        await ask(house, RemoveDocuments(documents=("contracts/secret.txt",)))
+        assert "contracts/secret.txt" not in await rows(house)
+        assert "zaffiro7731" not in " ".join(await _found(house, "canary zaffiro7731"))
+    kept = b"".join(p.read_bytes() for p in (home / "knowledge").rglob("*") if p.is_file())
+    assert b"zaffiro7731" not in kept
+
+
+def says(model: str, text: str, **more) -> Chat:
+    return Chat(model=model, messages=(Message("user", (Text(text),)),), options=WIDE, **more)
+
+
+async def hidden(house: House) -> list[str]:
+    (found,) = (
+        e for e in await ask(house, ListCollections(hidden=True)) if isinstance(e, CollectionsFound)
+    )
+    return [each.name for each in found.collections if each.hidden]
+
+
+async def test_a_model_knows_its_files_unless_it_shall_not(folder, tmp_path):
+    lease = {"lease.md": folder / "lease.md"}
+    async with open_house(tmp_path / "home") as house:
+        made = await create_knowing(house, "landlord", lease)
+        assert made[-1].warnings == () and len(await hidden(house)) == 1
+        question = "Is the rent 850 euros a month?"
+        fold = Fold.of(await ask(house, says("landlord", question)))
+        assert "The rent is 850 euros a month." in fold.text
+        assert [c.passage.where for c in fold.citations] == ["lease.md, Lease"]
+        generated = Generate(model="landlord", prompt=question, options=WIDE)
+        assert Fold.of(await ask(house, generated)).citations == fold.citations
+        for request in (
+            says("landlord", question, retrieve=False),
+            says(CHAT, question),
+            Generate(model="landlord", prompt=question, raw=True, options=WIDE),
+        ):
+            plain = Fold.of(await ask(house, request))
+            assert "passage" not in plain.text and not plain.citations
+
+
+async def test_what_a_model_knew_goes_with_it_and_with_its_successor(folder, tmp_path):
+    home = tmp_path / "home"
+    async with open_house(home) as house:
+        await create_knowing(house, "landlord", {"lease.md": folder / "lease.md"})
+        (first,) = await hidden(house)
+        await create_knowing(house, "landlord", {"notice.md": folder / "notice.md"})
+        (second,) = await hidden(house)
+        assert first != second and await rows(house, second) == ["notice.md"]
+        await ask(house, DeleteModel(model="landlord"))
+        assert await hidden(house) == []
+
+
+async def test_without_its_embedder_a_model_with_files_is_made_and_answers(folder, tmp_path):
+    async with open_house(tmp_path / "home") as house:
+        await ask(house, DeleteModel(model="nano"))
+        made = await create_knowing(house, "landlord", {"lease.md": folder / "lease.md"})
+        assert "not searched yet" in made[-1].warnings[0]
+        fold = Fold.of(await ask(house, says("landlord", "What is the rent?")))
+        assert "What is the rent?" in fold.text and not fold.citations
+        assert any("nano" in warning for warning in fold.done.warnings)
+
+
+async def test_a_passage_is_shown_with_its_neighbours_while_there_is_room(tmp_path):
+    lines = ("The keys hang by the door.", "The rent is 850 euros.", "The roof was mended in May.")
+    text = "# House\n\n" + "\n\n".join(lines) + "\n\n# Garden\n\nThe apple tree is old and bears.\n"
+    async with open_house(tmp_path / "home") as house:
+        await ask(house, AddDocuments(name="house.md", data=text.encode(), piece_tokens=32))
+        asked = AskDocuments(model=CHAT, question="Is the rent 850 euros?", limit=1, options=WIDE)
+        (cited,) = Fold.of(await ask(house, asked)).citations
+        assert cited.passage.piece.text == "\n\n".join(lines)
+        assert cited.passage.piece.headings == ("House",)
+        narrow = Options(num_ctx=1200, num_predict=1)
+        tight = AskDocuments(model=CHAT, question=asked.question, limit=1, options=narrow)
+        (alone,) = Fold.of(await ask(house, tight)).citations
+        assert alone.passage.piece.text in "\n\n".join(lines)
+        found = AskDocuments(model=CHAT, question=asked.question, limit=3, options=WIDE)
+        fold = Fold.of(await ask(house, found))
+        assert all(fold.text.count(line) == 1 for line in lines)
