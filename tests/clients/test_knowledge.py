@@ -195,18 +195,23 @@ class TestAModelWithFiles:
         assert "lease.md, Rent" in done.stdout
 
 
-def test_without_a_server_folders_are_remembered_and_followed(home, folder, tmp_path):
+def test_without_a_server_folders_are_remembered_and_followed(own, tmp_path):
+    """In the server's own home, beside it."""
+
+    def run(*words: str) -> str:
+        told = run_dimora("knowledge", *words, "--collection", "papers", home=own.home).stdout
+        return ", ".join(sorted(told.strip().split(", ")))
+
     papers = tmp_path / "papers"
     papers.mkdir()
     (papers / "lease.md").write_text(FILES["en/lease.md"])
-    assert run_dimora("knowledge", "add", str(papers), home=home).stdout == "1 added\n"
+    assert run("add", str(papers)) == "1 added"
     (papers / "lease.md").write_text(FILES["en/lease.md"].replace("850", "900"))
     (papers / "new.md").write_text(FILES["it/caldaia.md"])
-    told = run_dimora("knowledge", "add", home=home).stdout
-    assert sorted(told.strip().split(", ")) == ["1 added", "1 replaced"]
+    assert run("add") == "1 added, 1 replaced"
     (papers / "new.md").unlink()
-    told = run_dimora("knowledge", "add", str(papers), home=home).stdout
-    assert sorted(told.strip().split(", ")) == ["1 removed", "1 unchanged"]
-    assert f"from {papers}" in run_dimora("knowledge", "status", home=home).stdout
-    run_dimora("knowledge", "remove", "--all", home=home)
-    assert json.loads(run_dimora("knowledge", "list", "--json", home=home).stdout) == []
+    assert run("add", str(papers)) == "1 removed, 1 unchanged"
+    assert f"from {papers}" in run("status")
+    run("remove", "--all")
+    told = run_dimora("knowledge", "list", "--json", home=own.home).stdout
+    assert "papers" not in {each["name"] for each in json.loads(told)}
