@@ -1,6 +1,6 @@
 """How good the search over documents is, and what it costs to take documents in.
 
-    python bench/retrieval.py --home DIR [--budget 380] [--keep] [--misses] [--every N]
+    python bench/retrieval.py --home DIR [--budget N] [--keep] [--misses] [--every N]
 
 DIR is a home with `multilingual-e5-small` pulled. The documents (`corpus.py`) are read, cut,
 embedded and kept as the house does it, in DIR/knowledge; `--keep` asks the collection of an earlier
@@ -29,16 +29,18 @@ from corpus import CorpusFile, corpus
 from dimora.core.settings import Settings
 from dimora.core.types import Principal
 from dimora.knowledge.room import WorkspaceKnowledge
-from dimora.runtime.house import House
-from dimora.tasks.embed import Embed, Vectors
+from dimora.runtime.house import House, RoomsFor
+from dimora.tasks.embedding import Embedder
+from dimora.tasks.ingesting import PIECE_TOKENS
 from dimora.tasks.knowing import Filters, KnownDocument, Offered, Passage, Piece
-from dimora.tasks.tokenize import Tokenize, Tokens
+from dimora.tasks.retrieving import evidence_of
 
 MODEL = "multilingual-e5-small"
 COLLECTION = "manuals"
 ME = Principal(user="me", workspace="bench", roles=("owner",), proof="terminal")
-PER_REQUEST = 64
-FOUND, LOOKED = 5, 10
+PER_REQUEST = 32
+# Passages that count as found, that are ranked, and that are asked for.
+FOUND, LOOKED, ASKED = 5, 10, 40
 LANGUAGES = {"it": "Italian", "es": "Spanish", "en": "English"}
 
 
@@ -67,7 +69,8 @@ class Asked(msgspec.Struct, frozen=True):
     @property
     def rank(self) -> int:
         """Of the first passage that answers, 0 for none."""
-        answers = (at for at, one in enumerate(self.passages, 1) if _answers(self.question, one))
+        shown = enumerate(self.passages[:LOOKED], 1)
+        answers = (at for at, one in shown if _answers(self.question, one))
         return next(answers, 0)
 
 
@@ -82,31 +85,18 @@ def _answers(question: Question, passage: Passage) -> bool:
 
 
 class Bench:
-    """The house with one collection."""
+    """The house with one collection, and its embedder on loan."""
 
-    def __init__(self, house: House, budget_tokens: int) -> None:
-        self._house = house
+    def __init__(self, house: House, embedder: Embedder, budget_tokens: int) -> None:
+        self._embedder = embedder
         self._budget = budget_tokens
         self.known: WorkspaceKnowledge = house.knowledge().of(ME.workspace)
         self.seconds: dict[str, float] = defaultdict(float)
         self.characters = self.pieces = self.files = 0
 
-    async def embed(self, texts: Sequence[str], role: str) -> list[tuple[float, ...]]:
-        request = msgspec.convert(
-            {"type": "embed", "model": MODEL, "texts": list(texts), "role": role}, Embed
-        )
-        made: list[tuple[float, ...]] = []
-        async for event in self._house.run(ME, request):
-            if isinstance(event, Vectors):
-                made += event.vectors
-        return made
-
     async def count(self, text: str) -> int:
         started = time.perf_counter()
-        tokens = 0
-        async for event in self._house.run(ME, Tokenize(model=MODEL, text=text)):
-            if isinstance(event, Tokens):
-                tokens = len(event.tokens)
+        tokens = await self._embedder.count(text)
         self.seconds["count"] += time.perf_counter() - started
         return tokens
 
@@ -115,7 +105,6 @@ class Bench:
         if await self._is_there():
             await self.known.drop_collection(COLLECTION)
         await self.known.make_collection(COLLECTION, MODEL, hidden=False)
-        await self.embed(["warm"], "query")
         for file in files:
             data = file.path.read_bytes()
             offered = Offered(name=file.path.name, data=data, size_bytes=len(data))
@@ -142,7 +131,7 @@ class Bench:
         vectors: list[tuple[float, ...]] = []
         for at in range(0, len(pieces), PER_REQUEST):
             texts = [piece.words for piece in pieces[at : at + PER_REQUEST]]
-            vectors += await self.embed(texts, "passage")
+            vectors += await self._embedder.vectors(texts, "passage")
         self.seconds["embed"] += time.perf_counter() - started
         started = time.perf_counter()
         await self.known.put(COLLECTION, document, pieces, vectors)
@@ -158,7 +147,7 @@ class Bench:
         vectors = [
             vector
             for at in range(0, len(texts), PER_REQUEST)
-            for vector in await self.embed(texts[at : at + PER_REQUEST], "query")
+            for vector in await self._embedder.vectors(texts[at : at + PER_REQUEST], "query")
         ]
         asked = []
         for question, vector in zip(questions, vectors, strict=True):
@@ -167,7 +156,7 @@ class Bench:
                 [COLLECTION],
                 question.question if words else "",
                 vector if meaning else (),
-                limit=LOOKED,
+                limit=ASKED,
                 filters=Filters(),
             )
             asked.append(Asked(question, passages, time.perf_counter() - started))
@@ -264,36 +253,46 @@ async def measure(options: argparse.Namespace) -> None:
     house = House(Settings(home=options.home))
     await house.start()
     try:
-        bench = Bench(house, options.budget)
-        questions = read_questions()
-        if not options.keep:
-            named = {question.document for question in questions}
-            await bench.ingest(corpus(options.home / "corpus", named)[:: options.every])
-            print("\n".join(costs(bench)), end="\n\n", flush=True)
-        if options.every > 1:
-            return
-        for question in await bench.lost(questions):
-            print(f"{question.id}: its answer is in no piece")
-        ways: dict[str, Any] = {
-            "hybrid": await bench.ask(questions, words=True, meaning=True),
-            "vectors": await bench.ask(questions, words=False, meaning=True),
-            "words": await bench.ask(questions, words=True, meaning=False),
-        }
-        print(f"\n{platform.machine()}, {len(questions)} questions\n")
-        print("\n".join(quality(ways)), end="\n\n")
-        print("\n".join(speed(ways["hybrid"])))
-        if options.misses:
-            for one in ways["hybrid"]:
-                if one.question.anchor and not 0 < one.rank <= FOUND:
-                    print(one.question.id, one.rank, one.question.question, one.question.document)
+        async with Embedder(MODEL, RoomsFor(house, ME, None)) as embedder:
+            async for _ in embedder.wait():
+                pass
+            await report(Bench(house, embedder, options.budget), options)
     finally:
         await house.close()
+
+
+async def report(bench: Bench, options: argparse.Namespace) -> None:
+    questions = read_questions()
+    if not options.keep:
+        named = {question.document for question in questions}
+        await bench.ingest(corpus(options.home / "corpus", named)[:: options.every])
+        print("\n".join(costs(bench)), end="\n\n", flush=True)
+    if options.every > 1:
+        return
+    for question in await bench.lost(questions):
+        print(f"{question.id}: its answer is in no piece")
+    ways: dict[str, Any] = {
+        "hybrid": await bench.ask(questions, words=True, meaning=True),
+        "vectors": await bench.ask(questions, words=False, meaning=True),
+        "words": await bench.ask(questions, words=True, meaning=False),
+    }
+    print(f"\n{platform.machine()}, {len(questions)} questions\n")
+    print("\n".join(quality(ways)), end="\n\n")
+    refused = refusals(ways["hybrid"], lambda one: not evidence_of(one.passages).is_enough)
+    print("\n".join(refused), end="\n\n")
+    print("\n".join(speed(ways["hybrid"])))
+    if options.misses:
+        for one in ways["hybrid"]:
+            if one.question.anchor and not 0 < one.rank <= FOUND:
+                print(one.question.id, one.rank, one.question.question, one.question.document)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--budget", type=int, default=380, help="tokens of a piece at most")
+    parser.add_argument(
+        "--budget", type=int, default=PIECE_TOKENS, help="tokens of a piece at most"
+    )
     parser.add_argument(
         "--every", type=int, default=1, metavar="N", help="take in each Nth file, for costs alone"
     )

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dimora.core.errors import BadRequest
+from dimora.knowledge.across import Across, across
 from dimora.knowledge.workspace_file import damaged
 
 Rows = npt.NDArray[np.int64]
@@ -59,6 +60,9 @@ class Matrix:
         self.pieces: Rows = np.empty(0, np.int64)
         self.documents: Rows = np.empty(0, np.int64)
         self._vectors: Floats = np.empty((0, width), np.float32)
+        self._languages: dict[int, str] = {}
+        self._across: Across | None = None
+        self._across_state = -1
 
     @property
     def size_bytes(self) -> int:
@@ -70,15 +74,40 @@ class Matrix:
         """Rows of pieces and their cosines, nearest first; `among` leaves pieces out."""
         if not len(self.pieces):
             return []
-        cosines = self._vectors @ self._question(vector)
+        return self._best(self._vectors @ self._question(vector), most, among)
+
+    def nearest_both(
+        self, vector: Sequence[float], language: str, most: int, among: Mask | None
+    ) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
+        """The nearest, and the nearest without what is common to a language, see `across`: none
+        where the collection has one language, or not that of the question."""
+        if not len(self.pieces):
+            return [], []
+        question = self._question(vector)
+        cosines = self._vectors @ question
+        known = self._known_across()
+        if known is None or language not in known.languages:
+            return self._best(cosines, most, among), []
+        scores = known.scores(cosines, question, language)
+        return self._best(cosines, most, among), self._best(scores, most, among)
+
+    def _known_across(self) -> Across | None:
+        if self._across_state != self.state:
+            documents, of = np.unique(self.documents, return_inverse=True)
+            languages = [self._languages.get(int(row), "") for row in documents]
+            self._across = across(self._vectors, [languages[at] for at in of])
+            self._across_state = self.state
+        return self._across
+
+    def _best(self, scores: Floats, most: int, among: Mask | None) -> list[tuple[int, float]]:
         if among is not None:
-            cosines[~among] = -np.inf
-        if most < len(cosines):
-            best = np.argpartition(-cosines, most - 1)[:most]
+            scores[~among] = -np.inf
+        if most < len(scores):
+            best = np.argpartition(-scores, most - 1)[:most]
         else:
-            best = np.arange(len(cosines))
-        best = best[np.lexsort((best, -cosines[best]))]
-        return [(int(self.pieces[at]), float(cosines[at])) for at in best if cosines[at] > -2]
+            best = np.arange(len(scores))
+        best = best[np.lexsort((best, -scores[best]))]
+        return [(int(self.pieces[at]), float(scores[at])) for at in best if scores[at] > -np.inf]
 
     def cosines(self, vector: Sequence[float], pieces: Sequence[int]) -> dict[int, float]:
         """Of those of the pieces that are here."""
@@ -109,11 +138,12 @@ class Matrix:
         if state == self.state:
             return
         rows = connection.execute(
-            "SELECT v.document FROM vectors v JOIN documents d ON d.row = v.document"
+            "SELECT v.document, d.language FROM vectors v JOIN documents d ON d.row = v.document"
             " WHERE d.collection = ?",
             (collection,),
         ).fetchall()
-        current = np.asarray([row for (row,) in rows], np.int64)
+        current = np.asarray([row for row, _ in rows], np.int64)
+        self._languages = dict(rows)
         kept = np.isin(self.documents, current)
         missing = np.setdiff1d(current, self.documents).tolist()
         brought = [_read(connection, row, self._vectors.shape[1]) for row in missing]
