@@ -89,9 +89,9 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece that was found. `score` is the fused one: only its order means something.
-    `similarity` is the cosine to the question, `word_share` the share of the question's words that
-    stand in it, rare ones weighing more; -1 where that was not looked for."""
+    """A piece that was found. `score` is the fused one, 1 for what every way of searching has
+    first. `similarity` is the cosine to the question, `word_share` the share of the question's
+    words that stand in it, rare ones weighing more; -1 where that was not looked for."""
 
     collection: str
     document: str

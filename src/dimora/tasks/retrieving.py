@@ -5,7 +5,6 @@ Whether anything was found is decided here, before a model writes a word. Not a 
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
@@ -15,6 +14,7 @@ from dimora.core.languages import Language, detect_language
 from dimora.prompts.quoting import quoted, without_calls
 from dimora.tasks.base import Rooms
 from dimora.tasks.embedding import Embedder
+from dimora.tasks.evidence import Evidence, evidence_of
 from dimora.tasks.knowing import Collection, Filters, Passage, Piece
 
 DEFAULT_COLLECTION = "documents"
@@ -23,14 +23,6 @@ _LOOKED_AT = 40
 SHOWN_AT_MOST = 8
 # For the marks and names around a passage.
 _AROUND_TOKENS = 24
-
-# Whether something was found, measured by bench/retrieval.py on one half of its questions. The
-# embedder puts unrelated texts at cosines of 0.7 to 0.8, so that the best one alone tells little:
-# how far it stands out of the others, and whether the question's rare words are there, tell more.
-SURE_SIMILARITY = 0.875
-LEAST_SIMILARITY = 0.80
-LEAST_LEAD = 0.025
-LEAST_WORD_SHARE = 0.5
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,24 +34,6 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = SHOWN_AT_MOST
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What a search brought, in numbers: the best cosine, how far it is above the middle of those
-    looked at, and the largest share of the question's words in one passage."""
-
-    similarity: float
-    lead: float
-    word_share: float
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether it is worth an answer."""
-        if self.similarity >= SURE_SIMILARITY:
-            return True
-        if self.similarity < LEAST_SIMILARITY:
-            return self.word_share >= 1.0
-        return self.lead >= LEAST_LEAD or self.word_share >= LEAST_WORD_SHARE
-
-
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """The passages that were found, best first; none where the evidence is not enough.
     `nearest` are those that were found in any case."""
@@ -68,16 +42,6 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     nearest: tuple[Passage, ...]
     evidence: Evidence
     language: Language
-
-
-def evidence_of(passages: Sequence[Passage]) -> Evidence:
-    near = [each.similarity for each in passages if each.similarity >= 0]
-    best = max(near, default=0.0)
-    return Evidence(
-        similarity=best,
-        lead=best - statistics.median(near) if near else 0.0,
-        word_share=max((each.word_share for each in passages), default=0.0),
-    )
 
 
 async def searched(rooms: Rooms, wish: Wish) -> list[Collection]:
@@ -105,7 +69,7 @@ async def retrieve(
         limit=max(_LOOKED_AT, wish.limit),
         filters=wish.filters,
     )
-    evidence = evidence_of(passages)
+    evidence = evidence_of(wish.question, passages)
     shown = tuple(passages[: wish.limit])
     return Found(
         passages=shown if evidence.is_enough else (),
