@@ -33,8 +33,8 @@ from dimora.tasks.knowing import Filters, Passage, Piece
 _CANDIDATES = 32
 # The constant of the fusion, and the weight of the nearest where there are those across languages
 # too: of those that bench/retrieval.py tried on one half of its questions, the best.
-_RANK = 20
-_BESIDE_ACROSS = 0.7
+_RANK = 10
+_BESIDE_ACROSS = 0.5
 _K1, _B = 1.2, 0.75
 # Rows that are read of the index, and terms of a question; the rarest terms go first.
 _MOST_ROWS = 10_000
@@ -98,7 +98,7 @@ class _Finder:
         self._load([one.row for one in by_word])
         by_word = self._weighed(by_word)
         weight = _BESIDE_ACROSS if across else 1.0
-        fused = _fused((by_meaning, weight), (across, 1.0), (by_word, 1.0))
+        fused = _fused((by_meaning, weight), (across, 1.0 if across else 0.0), (by_word, 1.0))
         told = list(self._told(fused))
         cosines = self._cosines(told)
         return [self._passage(one, cosines.get(one.row, -1.0)) for one in told]
@@ -263,11 +263,13 @@ class _Finder:
 
 
 def _fused(*orders: tuple[list[_Found], float]) -> list[_Found]:
+    """By the sum of what each rank is worth; 1 is first in every order."""
     scores: dict[int, float] = {}
     known: dict[int, _Found] = {}
+    best = sum(weight for _, weight in orders) / (_RANK + 1)
     for order, weight in orders:
         for rank, one in enumerate(order, 1):
-            scores[one.row] = scores.get(one.row, 0.0) + weight / (_RANK + rank)
+            scores[one.row] = scores.get(one.row, 0.0) + weight / (_RANK + rank) / best
             known[one.row] = one
     return [
         known[row]._replace(score=score)

@@ -86,7 +86,7 @@ class Matrix:
         question = self._question(vector)
         cosines = self._vectors @ question
         known = self._known_across()
-        if known is None or language not in known.languages:
+        if known is None or not language or language not in known.languages:
             return self._best(cosines, most, among), []
         scores = known.scores(cosines, question, language)
         return self._best(cosines, most, among), self._best(scores, most, among)
