@@ -21,8 +21,8 @@ from dimora.tasks.writing import Writer, check_common, require, sampling_of, win
 
 RIGHT: Right = "use"
 
-# Near to the text: an answer from documents is no invention.
-_HABITS = Options(temperature=0.0, seed=1)
+# Near to the text: an answer from documents is no invention, and no book.
+_HABITS = Options(temperature=0.0, seed=1, num_predict=768)
 
 
 class AskDocuments(GenerationRequest, frozen=True, kw_only=True, tag="ask_documents"):
