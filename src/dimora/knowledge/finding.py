@@ -22,7 +22,7 @@ from dimora.knowledge.rows import (
     piece_of,
 )
 from dimora.knowledge.schema import words_table
-from dimora.knowledge.terms import question_terms, terms_of
+from dimora.knowledge.terms import question_terms
 from dimora.knowledge.vectors import Mask, Matrices, Matrix, Rows
 from dimora.tasks.knowing import Filters, Passage, Piece
 
@@ -176,12 +176,12 @@ class _Finder:
             return
         marks = ", ".join("?" * len(missing))
         for found in self._connection.execute(
-            f"SELECT p.row, d.name, d.id, {PIECE_COLUMNS} FROM pieces p"
+            f"SELECT p.row, d.name, d.id, p.terms, {PIECE_COLUMNS} FROM pieces p"
             f" JOIN documents d ON d.row = p.document WHERE p.row IN ({marks})",
             missing,
         ):
-            piece = piece_of(found[3:])
-            terms = terms_of(piece.words)
+            terms = found[3].split(" ")
+            piece = piece_of(found[4:])
             self._loaded[found[0]] = _Loaded(found[1], found[2], piece, terms, frozenset(terms))
 
     def _weighed(self, found: list[_Found]) -> list[_Found]:
