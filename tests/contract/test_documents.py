@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from dimora import documents
+from dimora.cli.reading import Texts, text_of
 from dimora.core.errors import BadRequest
 from dimora.documents import SHELF
 from dimora.documents.base import Budget, Document
 from dimora.documents.kinds import ending_of, kind_of
 from dimora.documents.limits import ReadingLimits
 from dimora.documents.opening import open_document
-from tests.unit.documents.making import SAMPLES, TITLE, WORDS
+from tests.unit.documents.making import SAMPLES, TITLE, WORDS, make_docx
 
 CODES = {
     "document_needs_extra",
@@ -157,6 +158,27 @@ def test_characters_that_nobody_sees_are_removed_and_counted(kind):
     assert "perché" in document.whole_text
     assert "\u200b" not in document.whole_text and "\U000e0041" not in document.whole_text
     assert document.invisible == 2
+
+
+def test_a_command_reads_the_text_of_every_type(tmp_path: Path):
+    kept = {}
+    for kind, (name, make) in SAMPLES.items():
+        if kind != "image":
+            path = tmp_path / f"{kind}{ending_of(name)}"
+            path.write_bytes(make())
+            kept[kind] = path
+    with Texts() as texts:
+        for kind, path in kept.items():
+            text = texts.of(path)
+            places = [text.find(word) for word in WORDS]
+            assert -1 not in places, (kind, text)
+    assert text_of(kept["docx"]) == open_document("a.docx", make_docx(), budget()).whole_text
+    # What is text already keeps its marks.
+    assert text_of(kept["markdown"]).startswith("# ")
+    (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.7 \0\1\2")
+    with pytest.raises(BadRequest) as caught:
+        text_of(tmp_path / "broken.pdf")
+    assert caught.value.message.startswith("broken.pdf cannot be read")
 
 
 THIRD_PARTY = '''

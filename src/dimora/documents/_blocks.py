@@ -11,6 +11,8 @@ from dimora.documents.base import Block, Budget, Kind
 _ROWS_OF_A_TABLE = 100
 # Rows are filled up to so many columns, not to those of a single odd row.
 _WIDTH = 500
+# What a block costs at least: a million of empty ones would be a text as well.
+_LEAST_CHARACTERS = 20
 _SPACES = re.compile(r"\s+")
 
 
@@ -28,7 +30,7 @@ class Blocks:
         text = text.strip("\n").rstrip() if kind == "code" else text.strip()
         if not text:
             return
-        self._budget.take_characters(len(text))
+        self._budget.take_characters(max(len(text), _LEAST_CHARACTERS))
         self._found.append(
             Block(kind=kind, text=text, level=level, page=self.page, place=place or self.place)
         )

@@ -97,7 +97,8 @@ class _Reader:
             self._open.append("\n")
         elif tag in _HEADINGS:
             self.close()
-            self._blocks.add("heading", self._words(node), level=_HEADINGS[tag])
+            # The sign at the end is a link to the heading itself.
+            self._blocks.add("heading", self._words(node).rstrip("¶ "), level=_HEADINGS[tag])
         elif tag == "li":
             self.close()
             self._item = _mark_of(node)

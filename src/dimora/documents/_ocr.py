@@ -24,7 +24,13 @@ class LetterReader:
 
     def lines(self, picture: numpy.ndarray) -> list[str]:
         """Lines of text from top to bottom. `picture` is height x width x 3 (BGR), 8 bits."""
-        found = _engine()(picture)
+        try:
+            found = _engine()(picture)
+        except Exception as why:
+            # The engine has an error of its own for memory that ran out.
+            if "alloc" in str(why):
+                raise MemoryError from None
+            raise
         if found.boxes is None or found.txts is None:
             return []
         placed = [
@@ -49,6 +55,9 @@ def _engine() -> Any:
             "EngineConfig.onnxruntime.intra_op_num_threads": 2,
             "EngineConfig.onnxruntime.inter_op_num_threads": 1,
             "EngineConfig.onnxruntime.enable_cpu_mem_arena": False,
+            # Lines are looked for at this size; small pictures are not made larger for it.
+            "Det.limit_type": "max",
+            "Det.limit_side_len": 1280,
         }
     )
 

@@ -9,6 +9,7 @@ import io
 import zipfile
 
 from dimora.documents import refusals
+from dimora.documents._compound import has_entry
 from dimora.documents.base import Budget
 
 _MAGIC = b"PK\x03\x04"
@@ -21,6 +22,9 @@ class Package:
 
     def __init__(self, data: bytes, what: str, budget: Budget) -> None:
         """Raises BadRequest for what is no archive, is sealed, or is too large unpacked."""
+        # Office puts what it seals into a box of another kind.
+        if has_entry(data, "EncryptedPackage"):
+            raise refusals.sealed()
         try:
             self._archive = zipfile.ZipFile(io.BytesIO(data))
         except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OSError):

@@ -20,6 +20,8 @@ _LEVELS = 6
 _GAP = 0.55
 _ITEM = re.compile(r"(?:[•◦▪●○■–—*·-]|\d{1,3}[.)]|[a-z][.)])\s+\S")
 _ENDED = re.compile(r"[.:;!?…»”\"]\s*$")
+# A line of a table of contents: a number, words, a page.
+_IN_CONTENTS = re.compile(r"^\d.*\s\d+$|(?:\.\s?){4,}\d*$")
 _DIGITS = re.compile(r"\d+")
 _HYPHENATED = re.compile(r"[^\W\d_][-\u00ad]")
 
@@ -104,6 +106,8 @@ class _Sizes:
         for level, step in enumerate(self._steps, 1):
             if size >= step * 0.94:
                 return min(level, _LEVELS)
+        if _IN_CONTENTS.search(text):
+            return 0
         bold = all(line.bold for line in group) and size >= self.body * 0.94
         if bold and len(text) <= _BOLD_HEADING_CHARACTERS and not text.endswith((".", ",", ";")):
             return min(len(self._steps) + 1, _LEVELS)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pypdfium2 import PdfDocument, PdfPage, PdfTextPage
 
 _LINE = re.compile(r"[^\r\n]*[^\s]")
+# How pdfium tells of a word that was cut at the end of a line; it goes on in the same line here.
+_HYPHEN = re.compile("[\x02\ufffe](.?)")
 # Drawings have many paths; a page with more of them than this is no table.
 _PATHS = 4000
 _EDGES = 8000
@@ -110,6 +112,11 @@ def _lines(text_page: PdfTextPage) -> list[Line]:
     return lines
 
 
+def _mended(cut: re.Match[str]) -> str:
+    """A word that goes on in small letters was cut, another one is joined by a hyphen."""
+    return cut[1] if cut[1].islower() else f"-{cut[1]}"
+
+
 class _Measure:
     """Asks pdfium where a line stands and how its letters look: at its ends and in its middle."""
 
@@ -128,7 +135,7 @@ class _Measure:
             return None
         heights = sorted(box[3] - box[1] for box in boxes)
         return Line(
-            text.replace("\x02", "-").replace("\ufffe", "-"),
+            _HYPHEN.sub(_mended, text),
             min(box[0] for box in boxes),
             min(box[1] for box in boxes),
             max(box[2] for box in boxes),

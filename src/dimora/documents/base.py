@@ -16,6 +16,7 @@ Libraries are imported where they are used: all types are asked what a file is.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Literal, Protocol
 
@@ -72,13 +73,20 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 class Budget(msgspec.Struct, kw_only=True):
     """What reading a file may still take; a reader asks before it takes.
 
-    All three raise BadRequest (`document_too_large`) when nothing is left.
+    What is taken raises BadRequest (`document_too_large`) when nothing is left. `late_at` is a time
+    of the monotonic clock.
     """
 
     pages: int
     unpacked_bytes: int
     characters: int
     depth: int
+    late_at: float = float("inf")
+
+    @property
+    def is_late(self) -> bool:
+        """Whether what takes long, such as letters in pictures, is better left out from now on."""
+        return time.monotonic() > self.late_at
 
     def take_pages(self, count: int) -> None:
         if count > self.pages:

@@ -64,19 +64,13 @@ def _parts(lines: list[str]) -> list[tuple[int, int]]:
     outer, inner = _beginnings(lines)
     found: list[tuple[int, int]] = []
     for first, end in _between(outer, len(lines)):
-        if end - first <= _LINES:
-            found.append((first, end))
-            continue
-        cuts = [place for place in inner if first < place < end] or list(
-            range(first + _LINES, end, _LINES)
-        )
         start = first
-        for place, after in zip(cuts, [*cuts[1:], end], strict=True):
-            # Small ones stay together.
+        # Small definitions within stay together.
+        for place, after in _between([p for p in inner if first < p < end], end, first):
             if after - start > _LINES and place > start:
                 found.append((start, place))
                 start = place
-        found.append((start, end))
+        found += [(at, min(at + _LINES, end)) for at in range(start, end, _LINES)]
     return found
 
 
@@ -95,6 +89,6 @@ def _beginnings(lines: list[str]) -> tuple[list[int], list[int]]:
     return outer, inner
 
 
-def _between(places: list[int], end: int) -> list[tuple[int, int]]:
-    cuts = sorted({0, *places})
+def _between(places: list[int], end: int, first: int = 0) -> list[tuple[int, int]]:
+    cuts = sorted({first, *places})
     return list(zip(cuts, [*cuts[1:], end], strict=True))

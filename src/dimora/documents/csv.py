@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from itertools import islice
 
+from dimora.documents import refusals
 from dimora.documents._blocks import Blocks
 from dimora.documents._decoding import decoded, is_text
 from dimora.documents.base import Budget, Document
@@ -29,7 +30,11 @@ def read(data: bytes, name: str, budget: Budget) -> Document:
     text = decoded(data)
     blocks = Blocks(budget)
     delimiter = _delimiter_of(text[:_SAMPLE_CHARACTERS])
-    blocks.add_table(_rows(text, delimiter), numbered=True)
+    try:
+        blocks.add_table(_rows(text, delimiter), numbered=True)
+    except csv.Error:
+        # A cell of more characters than any table has.
+        raise refusals.unreadable(NAME) from None
     media_type = MEDIA_TYPES[1] if delimiter == "\t" else MEDIA_TYPES[0]
     return Document(name=name, media_type=media_type, blocks=blocks.all())
 
@@ -42,7 +47,10 @@ def _delimiter_of(sample: str) -> str:
     """The one that cuts most rows into the same number of columns, and more than one."""
 
     def evenness(delimiter: str) -> tuple[int, int]:
-        widths = [len(row) for row in islice(_rows(sample, delimiter), _SAMPLE_ROWS)]
+        try:
+            widths = [len(row) for row in islice(_rows(sample, delimiter), _SAMPLE_ROWS)]
+        except csv.Error:
+            return (0, 0)
         usual = max(set(widths), key=widths.count, default=0)
         return (widths.count(usual) if usual > 1 else 0, usual)
 

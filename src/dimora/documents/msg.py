@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dimora.documents._blocks import Blocks, one_line
-from dimora.documents._compound import has_stream
+from dimora.documents._compound import has_entry
 from dimora.documents._decoding import decoded
 from dimora.documents._letters import add_body, add_head
 from dimora.documents.base import Budget, Document
@@ -21,7 +21,7 @@ _SENDER, _TO, _CC = 0x0C1A, 0x0E04, 0x0E03
 
 
 def is_it(head: bytes, name: str) -> bool:
-    return has_stream(head, "__properties_version1.0", "__nameid_version1.0")
+    return has_entry(head, "__properties_version1.0", "__nameid_version1.0")
 
 
 def read(data: bytes, name: str, budget: Budget) -> Document:

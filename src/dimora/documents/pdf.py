@@ -71,6 +71,7 @@ class _Pages:
         self._budget = budget
         self._letters = _ocr.LetterReader() if _ocr.is_installed() else None
         self._scanned: list[int] = []
+        self._late: list[int] = []
         self.broken: list[int] = []
 
     def texts(self) -> Iterator[PageText]:
@@ -97,6 +98,9 @@ class _Pages:
         if self._letters is None:
             self._scanned.append(number)
             return text
+        if self._budget.is_late:
+            self._late.append(number)
+            return text
         picture = picture_of(self._document, number)
         self._budget.take_unpacked(picture.nbytes)
         return text._replace(read="\n".join(self._letters.lines(picture)))
@@ -107,6 +111,8 @@ class _Pages:
                 f"{_listed(self._scanned)} scanned and not read: that needs the extra"
                 f" {_ocr.EXTRA!r} (pip install 'dimora[{_ocr.EXTRA}]')"
             )
+        if self._late:
+            yield f"{_listed(self._late)} scanned and not read: there was no time left"
         if self.broken:
             yield f"{_listed(self.broken)} broken"
 

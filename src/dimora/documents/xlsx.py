@@ -9,7 +9,7 @@ from typing import Any
 
 from dimora.documents import refusals
 from dimora.documents._blocks import Blocks
-from dimora.documents._compound import has_stream
+from dimora.documents._compound import has_entry
 from dimora.documents._packages import Package, declares, has_member
 from dimora.documents.base import Budget, Document
 
@@ -26,18 +26,16 @@ _OLD = ("Workbook", "Book")
 
 
 def is_it(head: bytes, name: str) -> bool:
-    return has_member(head, "xl/") or declares(head, MEDIA_TYPES[2]) or has_stream(head, *_OLD)
+    return has_member(head, "xl/") or declares(head, MEDIA_TYPES[2]) or has_entry(head, *_OLD)
 
 
 def read(data: bytes, name: str, budget: Budget) -> Document:
     from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetVisibleEnum
 
     media_type = MEDIA_TYPES[1]
-    if data.startswith(b"PK"):
-        media_type = MEDIA_TYPES[2] if declares(data, MEDIA_TYPES[2]) else MEDIA_TYPES[0]
+    if not has_entry(data, *_OLD):
         Package(data, NAME, budget)
-    elif has_stream(data, "EncryptedPackage"):
-        raise refusals.sealed()
+        media_type = MEDIA_TYPES[2] if declares(data, MEDIA_TYPES[2]) else MEDIA_TYPES[0]
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(data))
     except PasswordError:

@@ -344,7 +344,7 @@ def make_csv(word: str = WORD) -> bytes:
 
 
 def make_json(word: str = WORD) -> bytes:
-    return json.dumps([{TITLE: word}, {TITLE: "Bologna", "n": 42}]).encode()
+    return json.dumps([{TITLE: word}, {TITLE: "Bologna", "n": 42}], ensure_ascii=False).encode()
 
 
 def make_code(word: str = WORD) -> bytes:
@@ -357,9 +357,9 @@ def make_code(word: str = WORD) -> bytes:
 def make_image(word: str = "perche") -> bytes:
     from PIL import Image, ImageDraw, ImageFont
 
-    picture = Image.new("RGB", (1100, 120), "white")
-    font = ImageFont.load_default(48)
-    ImageDraw.Draw(picture).text((20, 30), f"{TITLE} {word} Bologna 42", "black", font=font)
+    picture = Image.new("RGB", (560, 160), "white")
+    font = ImageFont.load_default(24)
+    ImageDraw.Draw(picture).text((20, 60), f"{TITLE} {word} Bologna 42", "black", font=font)
     whole = io.BytesIO()
     picture.save(whole, "PNG")
     return whole.getvalue()

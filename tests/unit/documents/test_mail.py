@@ -1,0 +1,69 @@
+"""Mails: the head, one of their bodies, and what is attached."""
+
+from __future__ import annotations
+
+from email.message import EmailMessage
+
+from tests.unit.documents.making import SAMPLES
+from tests.unit.documents.opened import opened
+
+
+def mail(**head: str) -> EmailMessage:
+    message = EmailMessage()
+    for name, value in ({"From": "a@example.org", "Subject": "S"} | head).items():
+        message[name] = value
+    return message
+
+
+def test_the_plain_body_is_taken_and_html_where_there_is_none():
+    both = mail()
+    both.set_content("plain words")
+    both.add_alternative("<p>marked words</p>", subtype="html")
+    assert opened("a.eml", both.as_bytes()).blocks[1].text == "plain words"
+    only = mail()
+    only.set_content(
+        "<p>marked</p><p style='display:none'>hidden</p><img src='https://example.org/x'>",
+        subtype="html",
+    )
+    read = opened("a.eml", only.as_bytes())
+    assert [b.text for b in read.blocks[1:]] == ["marked"]
+    assert read.warnings == ("hidden text was left out",)
+
+
+def test_the_head_is_decoded_and_gives_the_title():
+    message = mail(Subject="Perché no", To="Bruno <b@example.org>", Date="Fri, 2 Jan 2026 10:00")
+    message.set_content("x")
+    read = opened("a.eml", message.as_bytes())
+    assert read.title == "Perché no"
+    assert read.blocks[0].text.split("\n")[-1] == "Subject: Perché no"
+
+
+def test_attachments_are_read_and_those_that_cannot_be_are_warnings():
+    message = mail()
+    message.set_content("x")
+    message.add_attachment(
+        SAMPLES["docx"][1](), maintype="application", subtype="x", filename="../../etc/a.docx"
+    )
+    message.add_attachment(b"\0\1\2", maintype="application", subtype="x", filename="b.bin")
+    message.add_attachment(mail(Subject="Inner"), filename="c.eml")
+    read = opened("a.eml", message.as_bytes())
+    assert [d.name for d in read.attachments] == ["a.docx", "c.eml"]
+    assert read.attachments[1].title == "Inner"
+    assert len(read.warnings) == 1 and read.warnings[0].startswith("b.bin: it is of no type")
+    assert "Bologna" in read.whole_text
+
+
+def test_a_body_in_old_letters_is_read():
+    data = (
+        b"From: a@example.org\r\nMIME-Version: 1.0\r\nSubject: =?iso-8859-1?Q?caff=E8?=\r\n"
+        b"Content-Type: text/plain; charset=iso-8859-1\r\n\r\nperch\xe9 no\r\n"
+    )
+    read = opened("a.eml", data)
+    assert read.title == "caffè" and read.blocks[-1].text == "perché no"
+
+
+def test_mails_of_outlook_have_the_same_parts():
+    name, make = SAMPLES["msg"]
+    read = opened(name, make())
+    assert read.blocks[0].text == "From: Ada\nTo: Bruno\nSubject: Dimora reads"
+    assert [d.name for d in read.attachments] == ["rooms.csv"]

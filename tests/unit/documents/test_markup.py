@@ -1,0 +1,88 @@
+"""Of a page of HTML what a reader would see."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.documents.making import packed
+from tests.unit.documents.opened import opened, shown
+
+
+def page(body: str, head: str = "") -> str:
+    return f"<!doctype html><html><head>{head}</head><body>{body}</body></html>"
+
+
+def test_a_page_has_headings_paragraphs_items_tables_and_code():
+    body = """<h1>One <em>thing</em></h1><p>A  line<br>and
+    <b>more</b>.</p>loose<ol><li>first<li>second<ul><li>inner</ul></ol>
+    <pre>a\n  b</pre><table><caption>Cap</caption><thead><tr><th colspan=2>ab<th>c</thead>
+    <tr><td>1<td><p>2</p><p>x</p><td>3</table><footer>end</footer>"""
+    document = opened("a.html", page(body, "<title>T  t</title>"))
+    assert document.title == "T t"
+    assert shown(document.blocks) == [
+        ("h1", "One thing"),
+        ("paragraph", "A line\nand more."),
+        ("paragraph", "loose"),
+        ("item", "1. first"),
+        ("item", "2. second"),
+        ("item", "- inner"),
+        ("code", "a\n  b"),
+        ("paragraph", "Cap"),
+        ("table", "| ab |  | c |\n| --- | --- | --- |\n| 1 | 2 x | 3 |"),
+        ("paragraph", "end"),
+    ]
+
+
+HIDDEN = [
+    "<script>bad</script>",
+    "<style>bad</style>",
+    "<template>bad</template>",
+    "<noscript>bad</noscript>",
+    "<!-- bad -->",
+    "<p hidden>bad</p>",
+    "<div style='color:red; DISPLAY : NONE'><p>bad</p></div>",
+    "<span style='visibility:hidden'>bad</span>",
+    "<span style='font-size:0px'>bad</span>",
+    "<span style='opacity:0'>bad</span>",
+    "<iframe srcdoc='bad'>bad</iframe>",
+    "<img alt='' src='https://example.org/bad.gif'>",
+    "<svg><text>bad</text></svg>",
+    "<table><tr><td>1<td style='display:none'>bad<tr><td>1<td>2</table>",
+    "<h2>fine <i hidden>bad</i></h2>",
+    "<title>bad</title>" * 0 + "<textarea>bad</textarea>",
+]
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_what_a_reader_does_not_see_is_not_read(hidden):
+    document = opened("a.html", page(f"<p>good</p>{hidden}<p>end</p>"))
+    assert "bad" not in document.text
+    assert document.text.startswith("good") and document.text.endswith("end")
+
+
+def test_hidden_text_is_told_of():
+    assert opened("a.html", page("<p hidden>x</p><p>y")).warnings == ("hidden text was left out",)
+    assert opened("a.html", page("<p style='font-size:0.8em;opacity:0.5'>y")).text == "y"
+
+
+def test_a_table_that_lays_out_a_page_is_read_as_a_page():
+    body = "<table><tr><td><h1>One</h1><p>text</p></td></tr></table>"
+    assert shown(opened("a.html", page(body)).blocks) == [("h1", "One"), ("paragraph", "text")]
+
+
+def test_a_page_says_in_which_letters_it_is_written():
+    text = page("<p>Привет", "<meta charset=koi8-r>")
+    assert opened("a.html", text.encode("koi8-r")).text == "Привет"
+
+
+def test_chapters_of_a_book_that_are_missing_are_told_of():
+    import io
+    import zipfile
+
+    from tests.unit.documents.making import SAMPLES
+
+    source = zipfile.ZipFile(io.BytesIO(SAMPLES["epub"][1]()))
+    kept = {n: source.read(n) for n in source.namelist() if "two" not in n}
+    document = opened("a.epub", packed(kept))
+    assert document.title == "Dimora reads"
+    assert document.warnings == ("a chapter is missing: two.xhtml",)
