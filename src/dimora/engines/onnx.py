@@ -225,8 +225,9 @@ class _Seats:
 
     def give_back(self, seat: _Seat) -> None:
         with self._lock:
-            if len(self._free) < self._most:
-                self._free.append(seat)
+            self._free.append(seat)
+            # What was read last is asked for again most likely.
+            del self._free[: -self._most]
 
 
 class Onnx:
