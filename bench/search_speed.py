@@ -1,11 +1,12 @@
 """How long a search takes in collections of 10 000 and 100 000 pieces, and where it gets too long.
 
-    python bench/search_speed.py [--sizes 10000,100000] [--width 384]
+    python bench/search_speed.py [--sizes 10000,100000] [--width 384] [--folder FOLDER]
 
 Texts are words drawn as they are in languages (Zipf), 120 a piece, 50 pieces a document, with the
 common words of Italian, Spanish and English on top; questions are eight words, common ones and
 all. Vectors lie in clusters in a narrow cone, as those of e5 do; that of a question is near its
-piece's. A search is all of it: both halves, fusion, passages.
+piece's. A search is all of it: both halves, fusion, passages. Files in FOLDER are used
+again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from numpy.random import Generator
 from dimora.core import languages
 from dimora.knowledge.finding import Search
 from dimora.knowledge.keeping import Keeper
+from dimora.knowledge.vectors import Matrix
 from dimora.tasks.knowing import Filters, KnownDocument, Piece
 
 WORDS_OF_PIECE, PIECES_OF_DOCUMENT, VOCABULARY, CLUSTERS = 120, 50, 60_000, 300
@@ -77,8 +79,8 @@ def _vocabulary(random: Generator) -> np.ndarray:
     return np.array([*dict.fromkeys(common), *sorted(made)][:VOCABULARY])
 
 
-def fill(keeper: Keeper, library: Library, size: int) -> float:
-    """Seconds to put so many pieces."""
+def fill(keeper: Keeper, library: Library, size: int) -> tuple[int, float]:
+    """How many pieces were missing, and the seconds to put them."""
     keeper.make_collection("c", "embedder", hidden=False)
     seconds = 0.0
     have = keeper.collection("c").documents
@@ -87,7 +89,7 @@ def fill(keeper: Keeper, library: Library, size: int) -> float:
         began = time.perf_counter()
         keeper.put("c", document, pieces, vectors)
         seconds += time.perf_counter() - began
-    return seconds
+    return size - have * PIECES_OF_DOCUMENT, seconds
 
 
 def timed(work: Callable[[], object], seconds: list[float]) -> None:
@@ -97,9 +99,16 @@ def timed(work: Callable[[], object], seconds: list[float]) -> None:
 
 
 def told(seconds: list[float]) -> str:
-    ordered = sorted(seconds)
-    p50, p95 = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.95)]
-    return f"p50 {p50 * 1e3:6.1f} ms   p95 {p95 * 1e3:6.1f} ms"
+    middle = sorted(seconds)[len(seconds) // 2]
+    return f"p50 {middle * 1e3:6.1f} ms   p95 {p95(seconds) * 1e3:6.1f} ms"
+
+
+def p95(seconds: list[float]) -> float:
+    return sorted(seconds)[int(len(seconds) * 0.95)]
+
+
+def memory_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def measure(keeper: Keeper, library: Library, *, asked: int) -> None:
@@ -130,24 +139,42 @@ def measure(keeper: Keeper, library: Library, *, asked: int) -> None:
         print(f"  {kind:32} {told(seconds)}", flush=True)
 
 
+def measure_limit(width: int, aim_ms: float) -> None:
+    """Compares with more and more vectors until that alone takes longer than a search may."""
+    random = np.random.default_rng(3)
+    for size in range(50_000, 1_000_001, 50_000):
+        matrix = Matrix(width)
+        matrix.pieces = np.arange(size)
+        matrix._vectors = random.standard_normal((size, width), np.float32)
+        seconds: list[float] = []
+        for _ in range(30):
+            vector = tuple(random.standard_normal(width).tolist())
+            timed(lambda vector=vector, matrix=matrix: matrix.nearest(vector, 32, None), seconds)
+        print(f"  exact comparison with {size:9} {told(seconds)}", flush=True)
+        if p95(seconds) * 1e3 > aim_ms:
+            return
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="10000,100000")
     parser.add_argument("--width", type=int, default=384)
     parser.add_argument("--asked", type=int, default=100)
+    parser.add_argument("--folder", default="")
     wanted = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "knowledge", "c.db")
-        keeper, library, before = Keeper(path), Library(wanted.width), 0
+    with tempfile.TemporaryDirectory() as temporary:
         for size in (int(text) for text in wanted.sizes.split(",")):
-            seconds = fill(keeper, library, size)
+            path = Path(wanted.folder or temporary, str(size), "c.db")
+            keeper = Keeper(path)
+            put, seconds = fill(keeper, Library(wanted.width), size)
             print(f"{size} pieces (aim: p95 {AIMS.get(size, '-')} ms)")
-            print(f"  putting them, pieces/s           {(size - before) / seconds:8.0f}")
-            before = size
+            if put:
+                print(f"  putting them, pieces/s           {put / seconds:8.0f}")
             keeper.close()
             print(f"  the file, MB                     {path.stat().st_size / 1e6:8.0f}")
-            measure(Keeper(path), library, asked=wanted.asked)
-        print(f"memory, MB: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f}")
+            measure(Keeper(path), Library(wanted.width, seed=2), asked=wanted.asked)
+            print(f"  memory of all, MB                {memory_mb():8.0f}", flush=True)
+    measure_limit(wanted.width, 50.0)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,14 @@ import msgspec
 import pytest
 
 from bench.make_model import Shape, make_model
+from dimora.core.processor import multiplies_bytes
 from dimora.engines import SHELF
 from dimora.tasks.options import LoadOptions
 from tests.machines.shapes import SHAPES, measure_resident_bytes, read_model
 
 TOLERANCE = 0.15
+# What OpenVINO packs was measured on processors with VNNI; without it takes up to a fifth more.
+WITHOUT_VNNI = 0.25
 NEEDS_X86 = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"), reason="OpenVINO is for x86-64"
 )
@@ -43,7 +46,8 @@ def test_the_estimate_is_near_what_a_worker_really_holds(
     assert SHELF.load(engine).refuses(model) == ""
     said = SHELF.load(engine).footprint(model, options).total_bytes
     held = measure_resident_bytes(engine, model_path, model, options, tmp_path)
-    assert said == pytest.approx(held, rel=TOLERANCE)
+    widened = engine == "openvino" and not multiplies_bytes()
+    assert said == pytest.approx(held, rel=WITHOUT_VNNI if widened else TOLERANCE)
 
 
 def test_a_draft_is_in_the_estimate(smollm2_path: Path, tmp_path: Path) -> None:

@@ -225,8 +225,9 @@ class _Seats:
 
     def give_back(self, seat: _Seat) -> None:
         with self._lock:
-            if len(self._free) < self._most:
-                self._free.append(seat)
+            self._free.append(seat)
+            # What was read last is asked for again most likely.
+            del self._free[: -self._most]
 
 
 class Onnx:
@@ -266,13 +267,21 @@ class Onnx:
             yield Finish(reason="length", prompt_tokens=len(tokens))
             return
         seat = self._seats.take(prompt.scope, tokens)
+        finish: Finish | None = None
         try:
-            yield from self._answer(seat, tokens, sampling, limit, cancel)
+            for item in self._answer(seat, tokens, sampling, limit, cancel):
+                if isinstance(item, Finish):
+                    finish = item
+                else:
+                    yield item
         except RuntimeError:
             # The generator is in the middle of a step: it is dropped, the next answer gets another.
             raise InternalError("the engine failed", hint="ask again") from None
         else:
             self._seats.give_back(seat)
+        # Who hears that it has ended may ask again at once, and wants to return to this seat.
+        if finish is not None:
+            yield finish
 
     def _answer(
         self,

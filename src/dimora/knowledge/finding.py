@@ -9,7 +9,6 @@ where a collection has several languages, the nearest across them. The orders ar
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -25,12 +24,13 @@ from dimora.knowledge.rows import (
     piece_of,
 )
 from dimora.knowledge.schema import words_table
-from dimora.knowledge.terms import question_terms, terms_of
+from dimora.knowledge.terms import question_terms
 from dimora.knowledge.vectors import Mask, Matrices, Matrix, Rows
 from dimora.tasks.knowing import Filters, Passage, Piece
 
-# What each half brings to the fusion, at least.
+# What each half brings to the fusion, at least, and how many of those found by word are weighed.
 _CANDIDATES = 32
+_WEIGHED = 20
 # The constant of the fusion, and the weight of the nearest where there are those across languages
 # too: of those that bench/retrieval.py tried on one half of its questions, the best.
 _RANK = 10
@@ -55,7 +55,7 @@ class _Loaded(NamedTuple):
     document: str
     document_id: str
     piece: Piece
-    terms: Counter[str]
+    terms: list[str]
     vocabulary: frozenset[str]
 
 
@@ -95,7 +95,6 @@ class _Finder:
     def passages(self) -> list[Passage]:
         holding = self._holding()
         by_meaning, across, by_word = self._candidates(holding)
-        self._load([one.row for one in by_word])
         by_word = self._weighed(by_word)
         weight = _BESIDE_ACROSS if across else 1.0
         fused = _fused((by_meaning, weight), (across, 1.0 if across else 0.0), (by_word, 1.0))
@@ -106,7 +105,7 @@ class _Finder:
     def _candidates(
         self, holding: dict[str, dict[int, int]]
     ) -> tuple[list[_Found], list[_Found], list[_Found]]:
-        """The nearest, those across languages, and what has the question's words, in no order."""
+        """The nearest, those across languages, and what has the question's rare words."""
         by_meaning: list[_Found] = []
         across: list[_Found] = []
         by_word: list[_Found] = []
@@ -118,12 +117,10 @@ class _Finder:
                 near, far = matrix.nearest_both(self._search.vector, language, self._most, among)
                 by_meaning += [_Found(collection, row, cosine) for row, cosine in near]
                 across += [_Found(collection, row, score) for row, score in far]
-            rows = self._promising(collection, matrix, holding, among)
-            by_word += [_Found(collection, row, 0.0) for row in rows]
-        return self._first(by_meaning), self._first(across), by_word
-
-    def _first(self, found: list[_Found]) -> list[_Found]:
-        return sorted(found, key=lambda one: -one.score)[: self._most]
+            rare = self._promising(collection, matrix, holding, among)
+            by_word += [_Found(collection, row, score) for row, score in rare]
+        most = self._most
+        return _best(by_meaning, most), _best(across, most), _best(by_word, most)
 
     def _holding(self) -> dict[str, dict[int, int]]:
         """How many pieces of each collection have each term of the question."""
@@ -159,8 +156,8 @@ class _Finder:
         matrix: Matrix,
         holding: dict[str, dict[int, int]],
         among: Mask | None,
-    ) -> list[int]:
-        """Rows of the pieces with the rarest of the question's terms.
+    ) -> list[tuple[int, float]]:
+        """Rows of the pieces with the rarest of the question's terms, and how rare those are.
 
         Common terms would lead to a large part of all pieces, and tell least.
         """
@@ -189,7 +186,7 @@ class _Finder:
         if among is not None:
             scores[~among] = 0
         best = np.argpartition(-scores, min(self._most, len(scores)) - 1)[: self._most]
-        return [int(matrix.pieces[at]) for at in best if scores[at] > 0]
+        return [(int(matrix.pieces[at]), float(scores[at])) for at in best if scores[at] > 0]
 
     def _load(self, rows: Sequence[int]) -> None:
         missing = [row for row in dict.fromkeys(rows) if row not in self._loaded]
@@ -197,29 +194,29 @@ class _Finder:
             return
         marks = ", ".join("?" * len(missing))
         for found in self._connection.execute(
-            f"SELECT p.row, d.name, d.id, {PIECE_COLUMNS} FROM pieces p"
+            f"SELECT p.row, d.name, d.id, p.terms, {PIECE_COLUMNS} FROM pieces p"
             f" JOIN documents d ON d.row = p.document WHERE p.row IN ({marks})",
             missing,
         ):
-            piece = piece_of(found[3:])
-            terms = Counter(terms_of(piece.words))
+            terms = found[3].split(" ")
+            piece = piece_of(found[4:])
             self._loaded[found[0]] = _Loaded(found[1], found[2], piece, terms, frozenset(terms))
 
     def _weighed(self, found: list[_Found]) -> list[_Found]:
-        """In the order of BM25 over all terms of the question."""
-        sizes = {one.row: self._loaded[one.row].terms.total() for one in found}
-        average = sum(sizes.values()) / len(sizes) if sizes else 1.0
+        """The first of them by BM25 over all terms of the question, then the others."""
+        first = found[: max(_WEIGHED, 2 * self._search.limit)]
+        self._load([one.row for one in first])
+        sizes = {one.row: len(self._loaded[one.row].terms) for one in first}
+        average = max(1.0, sum(sizes.values()) / max(1, len(sizes)))
         weighed = []
-        for one in found:
-            terms = self._loaded[one.row].terms
+        for one in first:
             length = 1 - _B + _B * sizes[one.row] / average
-            score = sum(
-                self._rarity[term] * terms[term] * (_K1 + 1) / (terms[term] + _K1 * length)
-                for term in self._terms
-                if terms[term]
-            )
+            score = 0.0
+            for term in self._terms:
+                times = self._loaded[one.row].terms.count(term)
+                score += self._rarity[term] * times * (_K1 + 1) / (times + _K1 * length)
             weighed.append(one._replace(score=score))
-        return sorted(weighed, key=lambda one: (-one.score, one.row))[: self._most]
+        return _best(weighed, len(weighed)) + found[len(first) :]
 
     def _told(self, fused: list[_Found]) -> Iterator[_Found]:
         """The best, without those that say what a better one says."""
@@ -252,14 +249,18 @@ class _Finder:
             piece=loaded.piece,
             score=found.score,
             similarity=cosine,
-            word_share=self._word_share(loaded.terms),
+            word_share=self._word_share(loaded.vocabulary),
         )
 
-    def _word_share(self, terms: Counter[str]) -> float:
+    def _word_share(self, vocabulary: frozenset[str]) -> float:
         whole = sum(self._rarity[term] for term in self._terms)
         if not whole:
             return -1.0
-        return sum(self._rarity[term] for term in self._terms if terms[term]) / whole
+        return sum(self._rarity[term] for term in self._terms if term in vocabulary) / whole
+
+
+def _best(found: list[_Found], most: int) -> list[_Found]:
+    return sorted(found, key=lambda one: (-one.score, one.row))[:most]
 
 
 def _fused(*orders: tuple[list[_Found], float]) -> list[_Found]:

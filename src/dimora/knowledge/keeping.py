@@ -191,7 +191,7 @@ class Keeper:
             ).fetchone()
             if taken:
                 raise Conflict("another document of the collection has this id")
-            new = _insert(connection, row.row, kept, pieces)
+            new = _insert(connection, row.row, kept, pieces, words)
             add_words(connection, row.row, list(zip(new, words, strict=True)))
             if new:
                 connection.execute(
@@ -317,7 +317,11 @@ def _note_change(connection: Any, collection: int) -> None:
 
 
 def _insert(
-    connection: Any, collection: int, document: KnownDocument, pieces: Sequence[Piece]
+    connection: Any,
+    collection: int,
+    document: KnownDocument,
+    pieces: Sequence[Piece],
+    words: Sequence[str],
 ) -> list[int]:
     """The rows of the pieces."""
     at = connection.execute(
@@ -345,8 +349,9 @@ def _insert(
     ).lastrowid
     return [
         connection.execute(
-            "INSERT INTO pieces (document, number, text, tokens, headings, page, last_page, place)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO pieces"
+            " (document, number, text, tokens, headings, page, last_page, place, terms)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 at,
                 number,
@@ -356,9 +361,10 @@ def _insert(
                 piece.page,
                 piece.last_page,
                 piece.place,
+                terms,
             ),
         ).lastrowid
-        for number, piece in enumerate(pieces)
+        for number, (piece, terms) in enumerate(zip(pieces, words, strict=True))
     ]
 
 
@@ -374,7 +380,9 @@ def _pieces(connection: Any, document: int) -> Iterator[tuple[int, Sequence[Any]
 def _erase(connection: Any, collection: int, document: int) -> None:
     """Take a document out, and every word of it out of the index."""
     table = words_table(collection)
-    gone = [(row, terms_written(piece_of(found))) for row, found in _pieces(connection, document)]
+    gone = connection.execute(
+        "SELECT row, terms FROM pieces WHERE document = ?", (document,)
+    ).fetchall()
     many = len(gone) > _MANY_PIECES
     if many:
         connection.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('secure-delete', 0)")
@@ -393,8 +401,7 @@ def _words_version(connection: Any) -> str:
 
 
 def _renew_words(connection: Any) -> None:
-    """Make the indexes of words anew where words became terms in another way when they were made:
-    what is taken out of an index has to be what was put in."""
+    """Make the indexes of words anew where they were made of terms of another kind."""
     made_by = _words_version(connection)
     if made_by == terms.VERSION:
         return
@@ -405,6 +412,10 @@ def _renew_words(connection: Any) -> None:
             for (document,) in connection.execute(
                 "SELECT row FROM documents WHERE collection = ?", (row,)
             ).fetchall():
-                found = _pieces(connection, document)
-                add_words(connection, row, [(at, terms_written(piece_of(p))) for at, p in found])
+                made = [
+                    (at, terms_written(piece_of(found)))
+                    for at, found in _pieces(connection, document)
+                ]
+                connection.executemany("UPDATE pieces SET terms = ?2 WHERE row = ?1", made)
+                add_words(connection, row, made)
     connection.execute("INSERT OR REPLACE INTO facts VALUES ('terms', ?)", (terms.VERSION,))

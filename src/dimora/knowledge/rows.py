@@ -133,7 +133,7 @@ def piece_of(row: Sequence[Any]) -> Piece:
 
 
 def terms_written(piece: Piece) -> str:
-    """What the index of words has of a piece; the same for ever, since it is taken out by it."""
+    """What the index of words has of a piece."""
     return " ".join(terms_of(piece.words))
 
 

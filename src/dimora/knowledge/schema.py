@@ -2,7 +2,8 @@
 
 A document's vectors lie in one row, in the order of its pieces, whose ids follow each other: a
 document is written at once and never changed. Words are kept for each collection in a full-text
-index without content, as terms of `terms` parted by spaces; the tokenizer only parts them.
+index without content, as terms of `terms` parted by spaces; the tokenizer only parts them. Each
+piece has its own beside it: by them it is taken out of the index, and a search need not make them.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ CREATE TABLE pieces (
     page INTEGER NOT NULL,
     last_page INTEGER NOT NULL,
     place TEXT NOT NULL,
+    terms TEXT NOT NULL,
     UNIQUE (document, number)
 );
 CREATE TABLE vectors (
