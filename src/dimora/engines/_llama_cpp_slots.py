@@ -7,11 +7,9 @@ used for another.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from typing import NamedTuple
 
-# A text, or the ids of its tokens: each is compared with its like.
-Words = str | tuple[int, ...]
+from dimora.engines._beginnings import Words, shared_length
 
 
 class Place(NamedTuple):
@@ -59,15 +57,6 @@ class Slots:
         slot.taken = False
         slot.scope = slot.asking if read or place.ours else None
         slot.held = slot.prompt
-
-
-def shared_length(one: Words, other: Words) -> int:
-    """How far they begin alike; 0 when one is text and the other is not."""
-    if isinstance(one, str) is not isinstance(other, str):
-        return 0
-    # Whole beginnings are compared, each at the speed of memory.
-    lengths = range(1, min(len(one), len(other)) + 1)
-    return bisect_left(lengths, True, key=lambda length: one[:length] != other[:length])
 
 
 def _returning(free: list[_Slot], scope: str, prompt: Words) -> _Slot | None:

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dimora.core.errors import InvalidModel, StorageFull
+from dimora.core.worker_processes import die_with_parent
 from dimora.engines import _openvino_encoder
-from dimora.engines._children import die_with_parent
 from dimora.engines._openvino_graph import build
 from dimora.engines._openvino_silence import silence
 from dimora.engines._unigram_reading import read_vocabulary

@@ -27,11 +27,12 @@ from dimora.core.errors import (
     InvalidModel,
     WorkerDied,
 )
-from dimora.engines._children import die_with_parent
+from dimora.core.worker_processes import die_with_parent
+from dimora.engines._beginnings import Words
 from dimora.engines._fitting import fit_texts
 from dimora.engines._grammar import schema_grammar
 from dimora.engines._llama_cpp_memory import footprint as footprint
-from dimora.engines._llama_cpp_slots import Place, Slots, Words
+from dimora.engines._llama_cpp_slots import Place, Slots
 from dimora.engines._llama_cpp_wire import Connection, read_stream, refusal
 from dimora.engines.base import Cancellation, EngineSettings, ModelFiles, Offer
 from dimora.prompts.prompt import Prompt
@@ -324,32 +325,27 @@ class LlamaCpp:
             return
         body |= {"id_slot": place.number, "cache_prompt": place.ours}
         connection = Connection(self._address)
-        began, finish = False, None
+        began = ended = False
         try:
             connection.connect()
             cancel.on_cancel(connection.cut)
             answer = self._send(connection, "/completion", body)
             for item in read_stream(answer, sampling.logprobs):
                 began = True
+                ended = isinstance(item, Finish)
                 if cancel.cancelled:
                     return
-                if isinstance(item, Finish):
-                    finish = item
-                else:
-                    yield item
+                yield item
         except (OSError, http.client.HTTPException, ValueError):
             if cancel.cancelled:
                 return
             self._server.check()
             raise InternalError("the engine broke off its answer") from None
         finally:
-            if finish is None:
+            if not ended:
                 connection.cut_and_wait()
             connection.close()
             self._release(place, began)
-        # Who hears that it has ended may ask again at once, and wants to return to this slot.
-        if finish is not None:
-            yield finish
 
     def _take(self, scope: str, words: Words, cancel: Cancellation) -> Place | None:
         """Waits for a slot; None after cancelling."""

@@ -27,6 +27,7 @@ from dimora.core.errors import (
     UnsupportedFeature,
 )
 from dimora.engines._anatomy import anatomy_of
+from dimora.engines._beginnings import shared_length
 from dimora.engines._folder_links import linked_folder
 from dimora.engines._reading import ENDS, Reading
 from dimora.engines._sampling import Sampler, log_probabilities
@@ -154,9 +155,9 @@ class _Seat(msgspec.Struct):
         """Forget what was read for another scope."""
         if scope != self.scope:
             self.scope = scope
-            self.reuse(())
+            self.reuse([])
 
-    def reuse(self, tokens: Sequence[int]) -> int:
+    def reuse(self, tokens: list[int]) -> int:
         """Forget what differs from these tokens; gives how many stay. A piece is left to read."""
         shared = shared_length(self.read, tokens[:-_SMALLEST_PIECE_TOKENS])
         if shared < len(self.read):
@@ -174,14 +175,6 @@ class _Seat(msgspec.Struct):
         """Of all tokens, for the one that comes next."""
         scores: NDArray[numpy.float32] = self.generator.get_logits()[0, -1]
         return scores
-
-
-def shared_length(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens two sequences have in common at their beginning."""
-    for at, (left, right) in enumerate(zip(one, other, strict=False)):
-        if left != right:
-            return at
-    return min(len(one), len(other))
 
 
 def in_pieces(tokens: list[int]) -> Iterator[list[int]]:
@@ -205,7 +198,7 @@ class _Seats:
         self._free: list[_Seat] = []
         self._lock = threading.Lock()
 
-    def take(self, scope: str, tokens: Sequence[int]) -> _Seat:
+    def take(self, scope: str, tokens: list[int]) -> _Seat:
         """The one of this scope that has read most of these tokens; else one that has forgotten
         what it read for another, or a new one."""
         with self._lock:
@@ -267,21 +260,13 @@ class Onnx:
             yield Finish(reason="length", prompt_tokens=len(tokens))
             return
         seat = self._seats.take(prompt.scope, tokens)
-        finish: Finish | None = None
         try:
-            for item in self._answer(seat, tokens, sampling, limit, cancel):
-                if isinstance(item, Finish):
-                    finish = item
-                else:
-                    yield item
+            yield from self._answer(seat, tokens, sampling, limit, cancel)
         except RuntimeError:
             # The generator is in the middle of a step: it is dropped, the next answer gets another.
             raise InternalError("the engine failed", hint="ask again") from None
         else:
             self._seats.give_back(seat)
-        # Who hears that it has ended may ask again at once, and wants to return to this seat.
-        if finish is not None:
-            yield finish
 
     def _answer(
         self,

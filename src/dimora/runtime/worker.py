@@ -123,11 +123,16 @@ def _serve(
 ) -> None:
     match frame:
         case messages.Generate(id=id_, prompt=prompt, sampling=sampling):
+            finish: Finish | None = None
             for item in engine.generate(prompt, sampling, cancel):
                 if isinstance(item, Token):
                     answer(messages.Tokens(id=id_, tokens=(item,)))
-                elif isinstance(item, Finish):
-                    answer(messages.Finished(id=id_, finish=item))
+                else:
+                    finish = item
+            # Not before the engine has put its things away: who hears of the end may ask again at
+            # once, and wants to return to where its words are.
+            if finish is not None:
+                answer(messages.Finished(id=id_, finish=finish))
         case messages.Embed(id=id_, wanted=wanted):
             answer(messages.EmbedAnswer(id=id_, embedded=engine.embed(wanted, cancel)))
         case messages.Tokenize(id=id_, text=text, add_special=add_special):

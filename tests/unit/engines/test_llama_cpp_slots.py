@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dimora.engines._llama_cpp_slots import Place, Slots, Words, shared_length
+from dimora.engines._beginnings import Words
+from dimora.engines._llama_cpp_slots import Place, Slots
 
 SYSTEM = "You are kind. "
 
@@ -75,17 +76,6 @@ def test_what_was_not_read_may_have_left_the_words_of_the_scope_before() -> None
     assert not ask(slots, "b", SYSTEM).ours
     assert ask(slots, "b", SYSTEM, read=False).ours
     assert ask(slots, "b", SYSTEM).ours, "only words of b can be there"
-
-
-@given(st.text("ab"), st.text("ab"))
-def test_the_shared_length_is_that_of_the_common_beginning(one: str, other: str) -> None:
-    length = shared_length(one, other)
-    assert one[:length] == other[:length]
-    assert one[: length + 1] != other[: length + 1] or length == min(len(one), len(other))
-
-
-def test_a_text_and_tokens_share_nothing() -> None:
-    assert shared_length("", ()) == shared_length("a", (1,)) == 0
 
 
 @given(

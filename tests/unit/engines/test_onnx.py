@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dimora.engines.onnx import _config, in_pieces, shared_length
+from dimora.engines.onnx import _config, in_pieces
 from dimora.tasks.options import LoadOptions
 from tests.unit.models.making_folders import genai_config
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "shared"),
-    [([], [1], 0), ([1, 2], [1, 2], 2), ([1, 2, 3], [1, 2], 2), ([1, 5], [1, 6], 1), ([2], [1], 0)],
-)  # fmt: skip
-def test_what_two_prompts_have_in_common_is_counted(one, other, shared):
-    assert shared_length(one, other) == shared
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 63, 64, 65, 66, 128, 129, 200])
