@@ -14,6 +14,7 @@ _SHARED = frozenset(
     {
         "acting",
         "advice",
+        "borrowed",
         "card",
         "citing",
         "constrained",

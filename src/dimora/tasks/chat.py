@@ -17,9 +17,8 @@ from dimora.tasks.base import Model, Right, Rooms
 from dimora.tasks.constrained import close_thought, plain_reader, write_constrained
 from dimora.tasks.conversation import Conversation, fit_conversation, opening_messages
 from dimora.tasks.generation import GenerationDone, GenerationRequest, Rendered, TextPiece
-from dimora.tasks.grounding import Grounding, question_of
+from dimora.tasks.grounding import grounding_of, question_of
 from dimora.tasks.options import Options
-from dimora.tasks.retrieving import Wish
 from dimora.tasks.writing import (
     Writer,
     check_common,
@@ -48,7 +47,7 @@ async def run(request: Chat, rooms: Rooms) -> AsyncIterator[Event]:
     model = rooms.models.find(request.model)
     _check(request, model)
     options = request.options.over(model.options)
-    grounding = _grounding(request, model, rooms)
+    grounding = grounding_of(rooms, model, request, question_of(request.messages))
     if grounding is not None:
         async for event in grounding.look():
             yield event
@@ -101,14 +100,6 @@ def _check(request: Chat, model: Model) -> None:
         raise BadRequest("tool_choice names a tool that is not in tools", param="tool_choice")
     if request.json_schema is not None:
         check_schema(request.json_schema)
-
-
-def _grounding(request: Chat, model: Model, rooms: Rooms) -> Grounding | None:
-    """What the model's own documents say, where it has some and they are asked for."""
-    question = question_of(request.messages)
-    if not (model.documents and request.retrieve and question) or request.render_only:
-        return None
-    return Grounding(rooms, Wish(question=question), model=model)
 
 
 def _write_free(

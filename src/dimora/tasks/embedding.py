@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 import time
 import unicodedata
-from collections.abc import AsyncIterator, Sequence
-from types import TracebackType
+from collections.abc import Sequence
 from typing import Literal
 
 from dimora.core.errors import InternalError
-from dimora.core.types import Queued, Usage
-from dimora.tasks.base import EmbeddingHabits, Loan, Rooms, TextsToEmbed
+from dimora.core.types import Usage
+from dimora.tasks.base import EmbeddingHabits, Rooms, TextsToEmbed
+from dimora.tasks.borrowed import Borrowed
 from dimora.tasks.options import Options
 from dimora.tasks.writing import require, window_of
 
@@ -48,8 +48,8 @@ def finished(
     return tuple([x / length for x in vector])
 
 
-class Embedder:
-    """An embedding model for the length of a job; enter it, wait, then ask.
+class Embedder(Borrowed):
+    """An embedding model for the length of a job.
 
     Raises NotFound for a model that is not here, UnsupportedFeature for one that cannot embed.
     """
@@ -62,34 +62,9 @@ class Embedder:
         self._options = Options().over(self.model.options)
         self._started = time.monotonic()
         self._tokens = 0
-        self._reservation = rooms.reserve(
-            self.model, self._options, keep_alive=keep_alive, batch=batch
+        super().__init__(
+            rooms.reserve(self.model, self._options, keep_alive=keep_alive, batch=batch)
         )
-
-    async def __aenter__(self) -> Embedder:
-        await self._reservation.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._reservation.__aexit__(kind, value, trace)
-
-    async def wait(self) -> AsyncIterator[Queued]:
-        """Each new place in the queue; ends when the model is there."""
-        async for place in self._reservation.wait():
-            yield place
-
-    @property
-    def loan(self) -> Loan:
-        return self._reservation.loan
-
-    async def count(self, text: str) -> int:
-        """Tokens of a text, by the model's own tokenizer."""
-        return len(await self.loan.tokenize(text, add_special=False)) if text else 0
 
     async def vectors(self, texts: Sequence[str], role: Role) -> list[tuple[float, ...]]:
         """One of unit length for each text; what is too long is cut."""

@@ -19,9 +19,8 @@ from dimora.tasks.base import Model, Right, Rooms
 from dimora.tasks.constrained import write_constrained
 from dimora.tasks.conversation import source_of
 from dimora.tasks.generation import GenerationDone, GenerationRequest, Rendered, TextPiece
-from dimora.tasks.grounding import Grounding
+from dimora.tasks.grounding import Grounding, grounding_of
 from dimora.tasks.options import Options
-from dimora.tasks.retrieving import Wish
 from dimora.tasks.writing import (
     Writer,
     check_common,
@@ -113,11 +112,10 @@ async def _steps(
 
 
 def _grounding(request: Generate, model: Model, rooms: Rooms) -> Grounding | None:
-    """What the model's own documents say, where it has some and they are asked for."""
-    plain = not (request.raw or request.suffix or request.echo or request.render_only)
-    if not (model.documents and request.retrieve and plain and request.prompt.strip()):
+    """Only of a prompt that is a question, not of a text to be gone on with."""
+    if request.raw or request.suffix or request.echo:
         return None
-    return Grounding(rooms, Wish(question=request.prompt), model=model)
+    return grounding_of(rooms, model, request, request.prompt)
 
 
 def _check(request: Generate, model: Model) -> None:

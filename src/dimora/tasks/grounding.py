@@ -5,9 +5,9 @@ Shared by chat, generate and ask_documents. Not a task itself.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 
 import msgspec
 
@@ -15,9 +15,10 @@ from dimora.core.errors import NotFound
 from dimora.core.languages import Language
 from dimora.core.types import Event, Message, Text
 from dimora.tasks.base import Loan, Model, Rooms
+from dimora.tasks.borrowed import count_tokens
 from dimora.tasks.citing import CitedText
 from dimora.tasks.embedding import Embedder
-from dimora.tasks.generation import TextPiece
+from dimora.tasks.generation import GenerationRequest, TextPiece
 from dimora.tasks.ingesting import ingest
 from dimora.tasks.knowing import Ingested, Passage
 from dimora.tasks.retrieving import (
@@ -115,10 +116,7 @@ class Grounding:
         self, question: str, loan: Loan, budget_tokens: int, *, has_tools: bool = False
     ) -> str:
         """The question behind the passages that fit into the budget; alone where there are none."""
-
-        async def count(text: str) -> int:
-            return len(await loan.tokenize(text, add_special=False))
-
+        count = partial(count_tokens, loan)
         fit = await fitting(self.passages, budget_tokens, count)
         if not fit:
             self.passages = ()
@@ -141,9 +139,8 @@ class Grounding:
     ) -> tuple[Message, ...]:
         """The same in the last words of the user."""
         last = messages[-1]
-        question = "".join(part.text for part in last.parts if isinstance(part, Text))
         others = tuple(part for part in last.parts if not isinstance(part, Text))
-        text = Text(await self.quote(question, loan, budget_tokens, has_tools=has_tools))
+        text = Text(await self.quote(last.text, loan, budget_tokens, has_tools=has_tools))
         return (*messages[:-1], Message(last.role, (text, *others)))
 
     async def cited(
@@ -166,16 +163,25 @@ class Grounding:
             yield citation
 
 
+def grounding_of(
+    rooms: Rooms, model: Model, request: GenerationRequest, question: str
+) -> Grounding | None:
+    """For a model that has documents, where they are asked for."""
+    if not (model.documents and request.retrieve and question.strip()) or request.render_only:
+        return None
+    return Grounding(rooms, Wish(question=question), model=model)
+
+
 def question_of(messages: Sequence[Message]) -> str:
     """The last words of the user; none where somebody else spoke last."""
     if not messages or messages[-1].role != "user":
         return ""
-    return "".join(part.text for part in messages[-1].parts if isinstance(part, Text)).strip()
+    return messages[-1].text.strip()
 
 
 def collection_of(model: Model) -> str:
     """The hidden collection of a model's documents."""
-    return HIDDEN + hashlib.sha256(model.summary.digest.encode()).hexdigest()[:32]
+    return HIDDEN + model.summary.digest[:32]
 
 
 async def take_in_documents(rooms: Rooms, model: Model) -> AsyncGenerator[Event, None]:

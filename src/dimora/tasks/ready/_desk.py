@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator
 from contextlib import aclosing
-from types import TracebackType
 from typing import Any
 
 import msgspec
 
 from dimora.core.errors import BadRequest, InternalError, PromptTooLong
-from dimora.core.types import Done, Message, Queued, Text, Usage
+from dimora.core.types import Done, Message, Text, Usage
 from dimora.prompts.prompt import Prompt
 from dimora.prompts.quoting import quoted
 from dimora.prompts.reading import AnswerReader
 from dimora.prompts.schema import violation
-from dimora.tasks.base import Loan, Rooms, Token
+from dimora.tasks.base import Rooms, Token
+from dimora.tasks.borrowed import Borrowed
 from dimora.tasks.constrained import write_constrained
 from dimora.tasks.conversation import fit_conversation
 from dimora.tasks.generation import GenerationRequest, TextPiece
@@ -53,7 +52,7 @@ class Answer(msgspec.Struct, frozen=True):
         return text[: ends[-1]].strip() if ends else text
 
 
-class Desk:
+class Desk(Borrowed):
     """A model for the length of a job; enter it, wait, then ask.
 
     async with Desk(request, rooms) as desk:
@@ -73,40 +72,15 @@ class Desk:
         require(model, "completion", "chat")
         self._model = model
         self._options = request.options.over(HABITS).over(model.options)
-        self._reservation = rooms.reserve(
-            model, self._options, keep_alive=request.keep_alive, batch=request.batch
+        super().__init__(
+            rooms.reserve(model, self._options, keep_alive=request.keep_alive, batch=request.batch)
         )
         self._used: list[Usage] = []
-
-    async def __aenter__(self) -> Desk:
-        await self._reservation.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._reservation.__aexit__(kind, value, trace)
-
-    async def wait(self) -> AsyncIterator[Queued]:
-        """Each new place in the queue; ends when the model is there."""
-        async for place in self._reservation.wait():
-            yield place
-
-    @property
-    def loan(self) -> Loan:
-        return self._reservation.loan
 
     @property
     def window(self) -> int:
         """Tokens that question and answer may have together."""
         return window_of(self.loan, self._options)
-
-    async def count(self, text: str) -> int:
-        """Tokens of a text, by the model's own tokenizer."""
-        return len(await self.loan.tokenize(text, add_special=False)) if text else 0
 
     async def room_for_text(self, system: str, question: str, answer_tokens: int) -> int:
         """Tokens of a text that fit beside these words and an answer; at most half the window is
