@@ -16,6 +16,13 @@ import pytest
 
 MODEL = "smollm2:135m"
 ENGINES = ["llama_cpp", "openvino"]
+# Greedily, so small a model never finds an end to it.
+ENDLESS = {
+    "model": MODEL,
+    "prompt": "one, two, three, one, two, three, one, two,",
+    "raw": True,
+    "options": {"num_predict": 3000, "temperature": 0},
+}
 
 
 def post(server, path: str, body, timeout: float = 60):
@@ -71,8 +78,7 @@ def active(server) -> float:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_killed_worker_is_an_error_within_two_seconds_and_one_reload(make_server, engine):
     server = make_server(DIMORA_ENGINE=engine)
-    body = {"model": MODEL, "prompt": "Tell a long story", "options": {"num_predict": 3000}}
-    connection, answer = post(server, "/api/generate", body)
+    connection, answer = post(server, "/api/generate", ENDLESS)
     assert answer.status == 200
     answer.readline()
     (worker,) = workers(server)
@@ -104,8 +110,7 @@ def test_a_killed_worker_is_a_real_status_when_nothing_was_sent(make_server):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_generation_stops_within_a_second_when_the_client_leaves(make_server, engine):
     server = make_server(DIMORA_ENGINE=engine)
-    body = {"model": MODEL, "prompt": "Tell a long story", "options": {"num_predict": 3000}}
-    connection, answer = post(server, "/api/generate", body)
+    connection, answer = post(server, "/api/generate", ENDLESS)
     answer.readline()
     assert active(server) == 1
     connection.sock.shutdown(socket.SHUT_RDWR)
@@ -243,8 +248,7 @@ def test_a_corrupt_model_is_named_by_its_digest_and_no_engine_sees_it(make_serve
 
 def test_the_server_stops_at_once_when_asked_and_leaves_no_process(make_server):
     server = make_server()
-    body = {"model": MODEL, "prompt": "Tell a long story", "options": {"num_predict": 3000}}
-    connection, answer = post(server, "/api/generate", body)
+    connection, answer = post(server, "/api/generate", ENDLESS)
     answer.readline()
     family = psutil.Process(server.process.pid).children(recursive=True)
     server.process.send_signal(signal.SIGTERM)

@@ -32,12 +32,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def serves(self, other: Plan) -> bool:
         """Whether a model loaded by this plan is good for a request that came with `other`."""
-        for name in other.insisted:
+        # A window is never less than expected, also by those who name none: what one client loaded
+        # for a short question would cut the texts of another.
+        if self.options.num_ctx < other.options.num_ctx:
+            return False
+        for name in other.insisted - {"num_ctx"}:
             if name == "engine":
                 if self.engine != other.engine:
-                    return False
-            elif name == "num_ctx":
-                if self.options.num_ctx < other.options.num_ctx:
                     return False
             elif getattr(self.options, name) != getattr(other.options, name):
                 return False

@@ -167,13 +167,27 @@ def test_a_larger_window_reloads_once_nobody_uses_the_model():
     assert scheduler.loaded("m", GIB, 4.0) == [Grant(2, "m")]
 
 
+def test_a_window_is_never_less_than_is_usual_for_who_names_none():
+    scheduler = make()
+    small = plan(num_ctx=512, insisted=["num_ctx"])
+    scheduler.arrive(demand(1, plan_=small), 0.0)
+    scheduler.loaded("m", GIB, 0.0)
+    usual = plan(num_ctx=4096)
+    assert scheduler.arrive(demand(2, plan_=usual), 1.0) == []
+    assert scheduler.depart(1, 2.0) == [Stop("m")]
+    assert scheduler.stopped("m", 3.0) == [Load("m", usual)]
+    scheduler.loaded("m", GIB, 4.0)
+    scheduler.depart(2, 5.0)
+    assert scheduler.arrive(demand(3, plan_=small), 6.0) == [Grant(3, "m")]
+
+
 def test_a_smaller_window_and_no_wish_at_all_use_the_model_as_it_is():
     scheduler = make()
     scheduler.arrive(demand(1, plan_=plan(parallel=3, num_ctx=8192)), 0.0)
     scheduler.loaded("m", GIB, 0.0)
     smaller = plan(num_ctx=1024, insisted=["num_ctx"])
     assert scheduler.arrive(demand(2, plan_=smaller), 1.0) == [Grant(2, "m")]
-    other = plan(num_ctx=99999, engine="b")
+    other = plan(num_ctx=8192, engine="b")
     assert scheduler.arrive(demand(3, plan_=other), 1.0) == [Grant(3, "m")]
 
 
