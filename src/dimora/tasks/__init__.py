@@ -20,6 +20,7 @@ _SHARED = frozenset(
         "constrained",
         "conversation",
         "embedding",
+        "evidence",
         "finding",
         "generation",
         "grounding",
