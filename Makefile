@@ -45,7 +45,7 @@ format: $(VENV)/.dev
 
 test: $(VENV)/.models
 	@tests/install-tools
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 nightly: $(VENV)/.models
 	@tests/install-tools

@@ -128,24 +128,24 @@ def toolchain() -> Toolchain:
     return require_toolchain(CACHE / "toolchain" / "toolchain", "the tests")
 
 
-# What computes with models keeps both cores busy, or measures: never two of these at a time.
-_COMPUTING = ("clients", "contract", "golden", "machines")
-
-
-def lane(item: pytest.Item) -> str:
-    """Tests of one lane run one after another, where several processes run tests at once
-    (`-n 2 --dist loadgroup`): beside each other go the toolchain's, those of models, and files."""
-    if "toolchain" in getattr(item, "fixturenames", ()):
-        return "toolchain"
-    file = item.path.relative_to(Path(__file__).parent)
-    return "models" if file.parts[0] in _COMPUTING else file.as_posix()
+def pytest_configure() -> None:
+    """Where several processes run tests at once (`-n 2 --dist loadgroup`), each has cores of its
+    own: threads of engines that wait for each other would wait for the other process's tests."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and hasattr(os, "sched_setaffinity"):
+        number, count = int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[number::count] or cores)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The first test that uses what takes long to make may have to wait for it."""
+    """Tests of one file, and those of the toolchain, stay in one process. The toolchain's begin, for
+    they take longest, and the first that uses what takes long to make may have to wait for it."""
+    items.sort(key=lambda item: "toolchain" not in getattr(item, "fixturenames", ()))
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
-            item.add_marker(pytest.mark.xdist_group(lane(item)))
+            ours = "toolchain" in getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("toolchain" if ours else str(item.path)))
     seconds = {"toolchain": TOOLCHAIN_SECONDS, "smollm2_hf": 600.0, "loaded": 600.0}
     for item in items:
         wanted = seconds.keys() & set(getattr(item, "fixturenames", ()))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 _CPU_FACTS = Path("/proc/cpuinfo")
 _FACTS_BYTES = 16384
+# The microseconds of computing that a container has, of so many that pass; "max" for no bound.
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 # Extensions that engines may use; other words of the system come and go with its kernel.
 _INSTRUCTIONS = re.compile(
     r"amx_|avx|bmi|f16c|fma|fp16|popcnt|sse|vnni|asimd|sve|sme(?!p)|i8mm|bf16|rvv|vsx|vx"
@@ -21,6 +26,21 @@ def processor_name() -> str:
     """Such as `Some Processor 9000, 8 threads`."""
     name = platform.processor() or platform.machine()
     return f"{_told('model name') or name}, {os.cpu_count() or 1} threads"
+
+
+def usable_cores() -> int:
+    """Cores that this process may compute on: not those that another may keep for itself, by
+    affinity or by a container's share, since threads that wait for each other cost more than they
+    bring."""
+    import psutil
+
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cores = min(cores, len(os.sched_getaffinity(0)))
+    with suppress(OSError, ValueError):
+        share, _, period = _QUOTA.read_text().partition(" ")
+        cores = min(cores, math.ceil(int(share) / int(period)))
+    return max(1, cores)
 
 
 def processor_features() -> str:
@@ -43,9 +63,14 @@ def multiplies_bytes() -> bool:
 
 def _told(name: str) -> str:
     """What Linux says of the first processor, "" where it says nothing."""
-    with suppress(OSError), _CPU_FACTS.open("rb") as file:
-        for line in file.read(_FACTS_BYTES).decode("ascii", "replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == name:
-                return value.strip()
-    return ""
+    return _facts(_CPU_FACTS).get(name, "")
+
+
+@lru_cache(maxsize=1)
+def _facts(path: Path) -> Mapping[str, str]:
+    """They never change; every plan of a model asks for them."""
+    text = ""
+    with suppress(OSError), path.open("rb") as file:
+        text = file.read(_FACTS_BYTES).decode("ascii", "replace")
+    pairs = (line.partition(":") for line in reversed(text.splitlines()))
+    return {key.strip(): value.strip() for key, _, value in pairs}

@@ -7,7 +7,6 @@ there is room left, from the others; requests take turns. Tokens are made here a
 from __future__ import annotations
 
 import bisect
-import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dimora.core.errors import InternalError, InvalidModel, UnsupportedFeature
+from dimora.core.processor import usable_cores
 from dimora.engines._fitting import ENDS, refuse_unless
 from dimora.engines._mapped_files import release_pages
 from dimora.engines._openvino_encoder import COUNTS, VECTORS, WORDS
@@ -50,7 +50,7 @@ def load(
 
     core = openvino.Core()
     halves = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    threads = options.num_thread or _physical_cores()
+    threads = options.num_thread or usable_cores()
     streams = min(threads, max(2, threads // _THREADS_PER_STREAM))
     properties = {
         "INFERENCE_PRECISION_HINT": "bf16" if halves else "f32",
@@ -86,12 +86,6 @@ def load(
             code="engine_cannot_load",
         ) from None
     return OpenVinoEmbedding(desk, Unigram(vocabulary), options)
-
-
-def _physical_cores() -> int:
-    import psutil
-
-    return psutil.cpu_count(logical=False) or os.cpu_count() or 1
 
 
 class OpenVinoEmbedding:

@@ -14,12 +14,12 @@ Formats: github.com/ggml-org/ggml, `src/ggml-common.h`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dimora.core.errors import InvalidModel
+from dimora.core.processor import usable_cores
 
 if TYPE_CHECKING:
     import gguf
@@ -107,7 +107,7 @@ def read_matrix(tensor: gguf.ReaderTensor) -> Matrix:
         raise InvalidModel(f"tensors of type {kind} cannot be computed by OpenVINO here")
     pieces = np.array_split(raw.view(np.uint8), max(1, raw.nbytes // _PIECE_BYTES))
     # Pieces, so that what is unpacked on the way stays small; numpy works beside other threads.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         return stack(list(pool.map(read, pieces)))
 
 

@@ -27,6 +27,7 @@ from dimora.core.errors import (
     InvalidModel,
     WorkerDied,
 )
+from dimora.core.processor import usable_cores
 from dimora.core.worker_processes import die_with_parent
 from dimora.engines._beginnings import Words
 from dimora.engines._fitting import fit_texts
@@ -123,7 +124,7 @@ class _Setup(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def threads(self) -> int:
-        return self.options.num_thread or _physical_cores()
+        return self.options.num_thread or usable_cores()
 
     @property
     def batch(self) -> int:
@@ -289,12 +290,6 @@ def _version_of(path: str) -> str:
     result = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
     first = (result.stdout + result.stderr).partition("\n")[0]
     return first.removeprefix("version:").strip()
-
-
-def _physical_cores() -> int:
-    import psutil
-
-    return psutil.cpu_count(logical=False) or os.cpu_count() or 1
 
 
 class LlamaCpp:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import threading
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dimora.core.processor import usable_cores
 from dimora.storage.disk import make_private_directory, write_whole
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def measure() -> float:
     import numpy
     import psutil
 
-    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    cores = usable_cores()
     free = psutil.virtual_memory().available * _SHARE_OF_FREE
     size = int(min(_BLOCK_BYTES, free / cores)) // 8
     blocks = [numpy.zeros(max(size, 1), numpy.int64) for _ in range(cores)]
@@ -87,4 +87,4 @@ def _read_all(blocks: Sequence[NDArray[Any]]) -> float:
 
 
 def _machine() -> str:
-    return f"{platform.machine()} {platform.processor()} {os.cpu_count()}"
+    return f"{platform.machine()} {platform.processor()} {usable_cores()}"

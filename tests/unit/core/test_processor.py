@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ ICE = MILAN.replace("avx2", "avx2 avx512_vnni")
 @pytest.fixture
 def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def tell(text: str) -> None:
-        (tmp_path / "cpuinfo").write_text(text)
-        monkeypatch.setattr(processor, "_CPU_FACTS", tmp_path / "cpuinfo")
+        file = tmp_path / f"cpuinfo{len(list(tmp_path.iterdir()))}"
+        file.write_text(text)
+        monkeypatch.setattr(processor, "_CPU_FACTS", file)
 
     return tell
 
@@ -39,3 +41,21 @@ def test_where_nothing_is_told_the_processor_is_taken_for_able(told) -> None:
     told("")
     assert processor.multiplies_bytes() and not processor.has_amx()
     assert processor.processor_name()
+
+
+def test_only_cores_that_may_be_used_are_counted(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(processor, "_QUOTA", tmp_path / "none")
+    mine = sorted(os.sched_getaffinity(0))
+    everything = processor.usable_cores()
+    assert 1 <= everything <= len(mine)
+    try:
+        os.sched_setaffinity(0, mine[:1])
+        assert processor.usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, mine)
+    monkeypatch.setattr("psutil.cpu_count", lambda logical: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(64))
+    for told, cores in (("max 100000\n", 64), ("250000 100000\n", 3), ("50000 100000\n", 1)):
+        (tmp_path / "quota").write_text(told)
+        monkeypatch.setattr(processor, "_QUOTA", tmp_path / "quota")
+        assert processor.usable_cores() == cores

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
 import time
 from collections.abc import AsyncGenerator
@@ -19,7 +18,7 @@ import msgspec
 import psutil
 
 from dimora.core.errors import InternalError, SourceFailed
-from dimora.core.processor import processor_features
+from dimora.core.processor import processor_features, usable_cores
 from dimora.core.types import Progress
 from dimora.models.remote.access import SourceAccess
 from dimora.models.remote.downloading import Download
@@ -241,5 +240,4 @@ def _hash(path: Path) -> str:
 
 def _fitting_jobs() -> int:
     """As many compilers as there are cores, and memory for."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(cores or 1, psutil.virtual_memory().available // _COMPILER_BYTES))
+    return max(1, min(usable_cores(), psutil.virtual_memory().available // _COMPILER_BYTES))
