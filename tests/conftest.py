@@ -139,8 +139,8 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of one file, and those of the toolchain, stay in one process. The toolchain's begin, for
-    they take longest, and the first that uses what takes long to make may have to wait for it."""
+    """Tests of one file, and those of the toolchain, stay in one process. The toolchain's begin:
+    they take longest. The first test that uses what takes long to make may have to wait for it."""
     items.sort(key=lambda item: "toolchain" not in getattr(item, "fixturenames", ()))
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
