@@ -101,7 +101,7 @@ class Bench:
     def __init__(self, house: House, embedder: Embedder, budget_tokens: int) -> None:
         self._embedder = embedder
         self._budget = budget_tokens
-        self.known: WorkspaceKnowledge = house.knowledge().of(ME.workspace)
+        self.known = WorkspaceKnowledge(house.knowledge().of(ME.workspace))
         self.seconds: dict[str, float] = defaultdict(float)
         self.characters = self.pieces = self.files = 0
 

@@ -138,6 +138,7 @@ def pytest_configure() -> None:
         os.sched_setaffinity(0, cores[number::count] or cores)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests of one file, and those of the toolchain, stay in one process. The toolchain's begin:
     they take longest. The first test that uses what takes long to make may have to wait for it."""

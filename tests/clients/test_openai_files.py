@@ -38,7 +38,8 @@ def test_a_file_is_kept_listed_and_deleted(client):
     assert (kept.filename, kept.bytes, kept.status) == ("lease.md", len(LEASE), "processed")
     assert kept.id in {each.id for each in client.files.list()}
     assert client.files.retrieve(kept.id).filename == "lease.md"
-    assert client.files.delete(kept.id).deleted
+    gone = client.files.delete(kept.id)
+    assert (gone.id, gone.object, gone.deleted) == (kept.id, "file", True)
     with pytest.raises(openai.NotFoundError):
         client.files.retrieve(kept.id)
 
@@ -78,7 +79,8 @@ def test_a_store_finds_what_its_files_say_in_any_language(client):
     assert lease.id not in {each.file_id for each in left.data}
     # What was taken out of a store is still a file.
     assert client.files.retrieve(lease.id).id == lease.id
-    assert client.vector_stores.delete(store.id).deleted
+    gone = client.vector_stores.delete(store.id)
+    assert (gone.id, gone.object, gone.deleted) == (store.id, "vector_store.deleted", True)
     with pytest.raises(openai.NotFoundError):
         client.vector_stores.search(store.id, query="rent")
 

@@ -6,7 +6,6 @@ no turn of the conversation and adds no tool.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any, Literal, Protocol
@@ -17,6 +16,7 @@ from dimora.cli.asking import ask_one
 from dimora.cli.door import Door
 from dimora.core.errors import DimoraError, PromptTooLong
 from dimora.core.types import Event, Message, Part, Text, Tool, ToolCall, ToolResult
+from dimora.documents.visible import without_invisible
 from dimora.prompts.quoting import quoted
 from dimora.tasks.acting import ToolOutput
 from dimora.tasks.chat import Chat
@@ -197,15 +197,8 @@ class Agent:
         return msgspec.structs.replace(output, text=f"{text}\n[cut here: there was more]")
 
 
-# Letters that nobody sees.
-_UNSEEN = re.compile(
-    "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
-    "\U000e0000-\U000e0fff\x00-\x08\x0b-\x1f\x7f]"
-)
-
-
 def told(output: ToolOutput, *templates: str) -> str:
     """What a tool gave, as data: without unseen letters, and without what the model's template
     takes for the beginning of something."""
     failed = "It failed:\n" if output.failed else ""
-    return failed + quoted(_UNSEEN.sub("", output.text), "text", *templates)
+    return failed + quoted(without_invisible(output.text)[0], "text", *templates)

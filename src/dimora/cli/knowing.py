@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import click
 
@@ -20,7 +20,7 @@ from dimora.cli.words import harmless
 from dimora.core.errors import DimoraError, NotFound
 from dimora.core.types import Event, Progress
 from dimora.tasks.add_documents import AddDocuments
-from dimora.tasks.knowing import Filters, Ingested, KnownDocument, Offered, Passage
+from dimora.tasks.knowing import Ingested, KnownDocument, Offered, Passage, gone_from
 from dimora.tasks.remove_documents import RemoveDocuments
 from dimora.tasks.show_collection import CollectionTold, ShowCollection
 
@@ -137,35 +137,19 @@ def _send_one(door: Door, collection: str, offered: Offered, embedder: str) -> I
 
 
 def _gone(door: Door, collection: str, offers: Sequence[Offered]) -> tuple[str, ...]:
-    tops = tuple({f"{PurePath(each.folder).name}/" for each in offers if each.folder})
-    if not tops:
+    folders = {each.folder for each in offers if each.folder}
+    if not folders:
         return ()
-    there = {each.name for each in offers}
     told = ask_one(door, ShowCollection(collection=collection), CollectionTold)
-    return tuple(
-        each.id for each in told.documents if each.name.startswith(tops) and each.name not in there
-    )
+    return tuple(each.id for each in gone_from(folders, offers, told.documents))
 
 
 def has_collection(door: Door, name: str) -> bool:
     try:
         ask_quietly(door, ShowCollection(collection=name))
-    except NotFound as why:
-        if why.code == "model_not_found":
-            raise
+    except NotFound:
         return False
     return True
-
-
-def filters_of(
-    documents: Sequence[str], types: Sequence[str], languages: Sequence[str], since: float
-) -> Filters:
-    return Filters(
-        documents=tuple(documents),
-        media_types=tuple(types),
-        languages=tuple(languages),
-        modified_after=since,
-    )
 
 
 def show_passage(number: int, passage: Passage, text: str = "") -> None:

@@ -131,9 +131,19 @@ class StorageFull(DimoraError):
     code = "storage_full"
 
 
-def error_named(kind: str, message: str, *, hint: str = "", code: str = "") -> DimoraError:
+def error_named(
+    kind: str,
+    message: str,
+    *,
+    hint: str = "",
+    code: str = "",
+    param: str | None = None,
+    retry_after_seconds: int | None = None,
+) -> DimoraError:
     """An error of this tree by the name of its class, as another process told it."""
     found = globals().get(kind)
     if not (isinstance(found, type) and issubclass(found, DimoraError)):
         found = InternalError
-    return found(message, hint=hint, code=code)
+    return found(
+        message, hint=hint, code=code, param=param, retry_after_seconds=retry_after_seconds
+    )

@@ -17,8 +17,7 @@ from typing import Any
 import msgspec
 
 from dimora import tasks
-from dimora.core import errors
-from dimora.core.errors import BadRequest, DimoraError, InternalError
+from dimora.core.errors import BadRequest, DimoraError, error_named
 from dimora.core.frames import pack
 from dimora.core.types import Done, Event, Progress, Queued, Request
 from dimora.dialects.base import Asked, Incoming, Route
@@ -55,10 +54,8 @@ def failure_of(error: DimoraError) -> Failure:
 
 def error_of(failure: Failure) -> DimoraError:
     """The error a Failure was made of; InternalError where its class is not known here."""
-    kind = getattr(errors, failure.kind, None)
-    if not (isinstance(kind, type) and issubclass(kind, DimoraError)):
-        kind = InternalError
-    return kind(
+    return error_named(
+        failure.kind,
         failure.message,
         hint=failure.hint,
         code=failure.code,

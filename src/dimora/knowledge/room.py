@@ -23,36 +23,40 @@ from dimora.tasks.knowing import (
 )
 
 
+class Place:
+    """One workspace's file, and the desk where documents are read for it."""
+
+    def __init__(self, path: Path) -> None:
+        self.keeper = Keeper(path)
+        self.desk = ReadingDesk()
+
+
 class KnowledgeRoom:
     """The files in `directory`. For one event loop."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._workspaces: dict[str, WorkspaceKnowledge] = {}
+        self._places: dict[str, Place] = {}
 
-    def of(self, workspace: str) -> WorkspaceKnowledge:
-        if workspace not in self._workspaces:
-            path = self._directory / file_name(workspace)
-            self._workspaces[workspace] = WorkspaceKnowledge(path)
-        return self._workspaces[workspace]
+    def of(self, workspace: str) -> Place:
+        if workspace not in self._places:
+            self._places[workspace] = Place(self._directory / file_name(workspace))
+        return self._places[workspace]
 
     async def close(self) -> None:
         """Safe to call twice."""
-        for knowledge in self._workspaces.values():
-            await knowledge.close()
+        for place in self._places.values():
+            await place.desk.close()
+            await asyncio.to_thread(place.keeper.close)
 
 
 class WorkspaceKnowledge:
-    """What one workspace knows; see tasks.knowing.Knowledge, of which the runtime adds whose it is
-    and what models bring. Files are worked on in threads: only one writes at a time."""
+    """What one workspace knows; see tasks.knowing.Knowledge, to which the runtime adds who may ask
+    for what, and what models bring. Files are worked on in threads: only one writes at a time."""
 
-    def __init__(self, path: Path) -> None:
-        self._keeper = Keeper(path)
-        self._desk = ReadingDesk()
-
-    async def close(self) -> None:
-        await self._desk.close()
-        await asyncio.to_thread(self._keeper.close)
+    def __init__(self, place: Place) -> None:
+        self._keeper = place.keeper
+        self._desk = place.desk
 
     async def collections(self) -> list[Collection]:
         return await asyncio.to_thread(self._keeper.collections)
@@ -60,11 +64,13 @@ class WorkspaceKnowledge:
     async def collection(self, name: str) -> Collection:
         return await asyncio.to_thread(self._keeper.collection, name)
 
-    async def make_collection(self, name: str, embedder: str, *, hidden: bool) -> Collection:
+    async def make_collection(
+        self, name: str, embedder: str, *, hidden: bool = False
+    ) -> Collection:
         return await asyncio.to_thread(self._keeper.make_collection, name, embedder, hidden=hidden)
 
     async def change_collection(
-        self, name: str, folders: Sequence[str] | None, about: str | None
+        self, name: str, *, folders: Sequence[str] | None = None, about: str | None = None
     ) -> Collection:
         return await asyncio.to_thread(self._keeper.change_collection, name, folders, about)
 

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,6 @@ from dimora.models.names import full_name, is_file_name, path_of
 from dimora.models.remote.access import access_of
 from dimora.models.store import ModelStore
 from dimora.runtime.bandwidth import bandwidth
-from dimora.runtime.knowing import KnowledgeFor
 from dimora.runtime.lending import Lending, LentReservation
 from dimora.runtime.planning import Planner
 from dimora.runtime.profiles import Profiles
@@ -67,6 +67,7 @@ from dimora.tools.toolbox import Toolbox
 
 if TYPE_CHECKING:
     from dimora.knowledge.room import KnowledgeRoom
+    from dimora.runtime.knowing import KnowledgeFor
 
 _log = logging.getLogger("dimora.runtime")
 
@@ -246,12 +247,20 @@ class RoomsFor:
         self.principal = principal
         self.content = content
         self.models = ModelsFor(house, self)
-        self.knowledge = KnowledgeFor(house, principal)
         self.default_embedder = house.settings.embedder
         self.tools = ToolsFor(house, principal)
         self.found = ""
         self.reserved: tuple[str, str] | None = None
         self._house = house
+
+    @cached_property
+    def knowledge(self) -> KnowledgeFor:
+        # With a database, which most requests do not need.
+        from dimora.runtime.knowing import KnowledgeFor
+
+        house = self._house
+        place = house.knowledge().of(self.principal.workspace)
+        return KnowledgeFor(place, house.models, self.principal)
 
     def reserve(
         self, model: Model, options: Options, *, keep_alive: float | None, batch: bool = False

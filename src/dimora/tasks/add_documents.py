@@ -11,7 +11,7 @@ from dimora.core.types import Done, Event, Request, Usage
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.embedding import Embedder
 from dimora.tasks.ingesting import PIECE_TOKENS, ingest
-from dimora.tasks.knowing import Collection, Ingested, KnownDocument, Offered
+from dimora.tasks.knowing import Collection, Ingested, KnownDocument, Offered, gone_from
 from dimora.tasks.retrieving import DEFAULT_COLLECTION, collection_or_none
 
 RIGHT: Right = "manage"
@@ -161,9 +161,6 @@ async def _forget(
     rooms: Rooms, collection: Collection, offers: Sequence[Offered], folders: Sequence[str]
 ) -> AsyncGenerator[Ingested, None]:
     """What was known of these folders and is not in them any more."""
-    there = {each.name for each in offers}
-    tops = tuple(f"{PurePath(folder).name}/" for folder in folders)
-    for document in await rooms.knowledge.documents(collection.name):
-        if tops and document.name.startswith(tops) and document.name not in there:
-            removed = await rooms.knowledge.remove(collection.name, document.id)
-            yield Ingested(document=removed, became="removed")
+    for document in gone_from(folders, offers, await rooms.knowledge.documents(collection.name)):
+        removed = await rooms.knowledge.remove(collection.name, document.id)
+        yield Ingested(document=removed, became="removed")

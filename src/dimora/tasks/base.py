@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from dimora.core.errors import DimoraError
 from dimora.core.types import Event, Message, Principal, Progress, Queued
 from dimora.prompts.prompt import Prompt
 from dimora.tasks.acting import Tools
@@ -499,3 +500,11 @@ class Task(Protocol):
     RIGHT: Right
 
     def run(self, request: Any, rooms: Rooms) -> AsyncIterator[Event]: ...
+
+
+def readable_or_none(rooms: Rooms, name: str) -> Model | None:
+    """The model; None where there is none, or its file is broken."""
+    try:
+        return rooms.models.find(name)
+    except DimoraError:
+        return None

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dimora.core.errors import DimoraError, UnsupportedFeature
 from dimora.core.types import Done, Event, Request
 from dimora.prompts.chat import check_template
-from dimora.tasks.base import Model, Right, Rooms
+from dimora.tasks.base import Right, Rooms, readable_or_none
 from dimora.tasks.grounding import forget_documents, take_in_documents
 from dimora.tasks.knowing import Ingested
 from dimora.tasks.recipe import Recipe
@@ -28,7 +28,7 @@ async def run(request: CreateModel, rooms: Rooms) -> AsyncIterator[Event]:
     if request.recipe.template:
         check_template(request.recipe.template)
     warnings: list[str] = []
-    before = _there_before(rooms, request.model)
+    before = readable_or_none(rooms, request.model)
     steps = rooms.models.create(request.model, request.recipe, warnings)
     async with aclosing(steps):
         async for progress in steps:
@@ -52,11 +52,3 @@ async def run(request: CreateModel, rooms: Rooms) -> AsyncIterator[Event]:
             # The model is made; its documents are taken in when it is first asked.
             warnings.append(f"the documents are kept, and not searched yet: {why.text}")
     yield Done(warnings=(*request.warnings, *warnings))
-
-
-def _there_before(rooms: Rooms, name: str) -> Model | None:
-    """The model whose place is taken, if it can be read."""
-    try:
-        return rooms.models.find(name)
-    except DimoraError:
-        return None

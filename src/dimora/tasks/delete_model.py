@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from dimora.core.errors import DimoraError
 from dimora.core.types import Done, Event, Request
-from dimora.tasks.base import Model, Right, Rooms
+from dimora.tasks.base import Right, Rooms, readable_or_none
 from dimora.tasks.grounding import forget_documents
 
 RIGHT: Right = "manage"
@@ -18,17 +17,10 @@ class DeleteModel(Request, frozen=True, kw_only=True, tag="delete_model"):
 
 async def run(request: DeleteModel, rooms: Rooms) -> AsyncIterator[Event]:
     """Done alone. The model's worker ends too, once it has answered what it is asked."""
-    model = _found(rooms, request.model)
+    # One whose file is broken can be deleted all the same.
+    model = readable_or_none(rooms, request.model)
     rooms.models.delete(request.model)
     if model is not None:
         await forget_documents(rooms, model)
         await rooms.unload(model)
     yield Done(warnings=request.warnings)
-
-
-def _found(rooms: Rooms, name: str) -> Model | None:
-    """The model, or None where its file is broken: it can be deleted all the same."""
-    try:
-        return rooms.models.find(name)
-    except DimoraError:
-        return None

@@ -20,7 +20,7 @@ from dimora.tasks.citing import CitedText
 from dimora.tasks.embedding import Embedder
 from dimora.tasks.generation import GenerationRequest, TextPiece
 from dimora.tasks.ingesting import ingest
-from dimora.tasks.knowing import Ingested, Passage
+from dimora.tasks.knowing import Collection, Ingested, Offered, Passage
 from dimora.tasks.retrieving import (
     Found,
     Wish,
@@ -200,7 +200,7 @@ async def take_in_documents(rooms: Rooms, model: Model) -> AsyncGenerator[Event,
         collection = there or await rooms.knowledge.make_collection(
             name, embedder.model.name, hidden=True
         )
-        offers = rooms.knowledge.documents_of(model)
+        offers = _new_to(rooms, collection, model)
         async with (
             aclosing(offers),
             aclosing(
@@ -209,6 +209,16 @@ async def take_in_documents(rooms: Rooms, model: Model) -> AsyncGenerator[Event,
         ):
             async for step in steps:
                 yield step
+
+
+async def _new_to(
+    rooms: Rooms, collection: Collection, model: Model
+) -> AsyncGenerator[Offered, None]:
+    """What was not taken in before somebody left, or something ended."""
+    async with aclosing(rooms.knowledge.documents_of(model)) as offers:
+        async for offered in offers:
+            if await rooms.knowledge.is_known(collection.name, offered) is None:
+                yield offered
 
 
 async def forget_documents(rooms: Rooms, model: Model) -> None:

@@ -32,29 +32,26 @@ async def ingest(
     piece_tokens: int = PIECE_TOKENS,
     id_: str = "",
 ) -> AsyncGenerator[Progress | Ingested, None]:
-    """Progress, and one Ingested for each file. What is known and unchanged is not read again; a
-    file that cannot be read is kept with its error and stops nothing. `id_` is the id of the one
-    document, where it has to have this one."""
+    """Progress, and one Ingested for each file, which is read whether it is known or not. One that
+    cannot be read is kept with its error and stops nothing. `id_` is the id of the one document,
+    where it has to have this one."""
     done_bytes = 0
     async for offered in offers:
         progress = Progress(
             status="reading documents", total_bytes=total_bytes, completed_bytes=done_bytes
         )
         yield progress
-        known = await rooms.knowledge.is_known(collection.name, offered)
-        if known is not None:
-            yield Ingested(document=known, became="unchanged")
-        else:
-            steps = _take_in(rooms, collection, offered, embedder, piece_tokens, id_)
-            async with aclosing(steps):
-                async for step in steps:
-                    if isinstance(step, Ingested):
-                        yield step
-                    else:
-                        part = done_bytes + int(step * offered.size_bytes)
-                        yield msgspec.structs.replace(progress, completed_bytes=part)
+        steps = _take_in(rooms, collection, offered, embedder, piece_tokens, id_)
+        async with aclosing(steps):
+            async for step in steps:
+                if isinstance(step, Ingested):
+                    yield step
+                else:
+                    part = done_bytes + int(step * offered.size_bytes)
+                    yield msgspec.structs.replace(progress, completed_bytes=part)
         done_bytes += offered.size_bytes
-    yield Progress(status="reading documents", total_bytes=total_bytes, completed_bytes=done_bytes)
+    total_bytes = total_bytes or done_bytes
+    yield Progress(status="reading documents", total_bytes=total_bytes, completed_bytes=total_bytes)
 
 
 async def _take_in(

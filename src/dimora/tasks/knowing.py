@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
@@ -144,6 +145,15 @@ class Offered(msgspec.Struct, frozen=True, kw_only=True):
 
 Count = Callable[[str], Awaitable[int]]
 """Tokens of a text, by the embedder's own tokenizer."""
+
+
+def gone_from(
+    folders: Iterable[str], offers: Iterable[Offered], known: Iterable[KnownDocument]
+) -> list[KnownDocument]:
+    """What was known of these folders and is not offered any more."""
+    tops = tuple(f"{PurePath(folder).name}/" for folder in folders)
+    there = {each.name for each in offers}
+    return [each for each in known if each.name.startswith(tops) and each.name not in there]
 
 
 class Knowledge(Protocol):

@@ -263,11 +263,16 @@ def _narrowed(
     since: str,
     limit: int,
 ) -> dict[str, Any]:
-    from dimora.cli.knowing import filters_of
+    from dimora.tasks.knowing import Filters
 
     return {
         "collections": tuple(collections),
-        "filters": filters_of(documents, _media_types(types), languages, _moment(since)),
+        "filters": Filters(
+            documents=tuple(documents),
+            media_types=tuple(_media_types(types)),
+            languages=tuple(languages),
+            modified_after=_moment(since),
+        ),
         "limit": limit,
     }
 

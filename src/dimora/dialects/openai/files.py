@@ -96,7 +96,7 @@ def listed(entries: Any) -> dict[str, Any]:
 
 
 def deleted(id_: str, kind: str) -> dict[str, Any]:
-    return {"id": id_, "object": f"{kind}.deleted" if "." in kind else kind, "deleted": True}
+    return {"id": id_, "object": kind, "deleted": True}
 
 
 NO_FILE = "there is no such file"
