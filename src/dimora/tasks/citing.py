@@ -1,4 +1,4 @@
-"""What an answer says of its sources: [1] names a passage, and no number that there is not.
+"""What an answer says of its sources: [1] names a passage, one that there is and that can be meant.
 
 Not a task itself.
 """
@@ -9,20 +9,24 @@ import re
 from collections.abc import Sequence
 
 from dimora.tasks.knowing import Citation, Passage
-from dimora.tasks.matching import rank_passages
+from dimora.tasks.matching import rank_passages, stems_of
 
 _NAMED = re.compile(r"\s?\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
 # A passage that is not named is cited if it is as near to the answer as this share of the nearest.
 _NEARLY_AS_ALIKE = 0.6
+# Where a sentence ends, or another number stood.
+_BETWEEN = re.compile(r"(?<=[.!?…])\s+|\n|\[[\d, ]+\]")
 _OPEN = re.compile(r"\s?(?:\[[\d,; ]{0,24})?$")
 
 
 class CitedText:
-    """Takes the text of an answer piece by piece and gives it on without numbers of passages that
-    do not exist. A piece that may be the beginning of a number is held back."""
+    """Takes the text of an answer piece by piece and gives it on. Numbers of passages that do not
+    exist are left out, and one that is wrong beyond doubt is set right. A piece that may be the
+    beginning of a number is held back."""
 
     def __init__(self, passages: Sequence[Passage]) -> None:
         self._passages = passages
+        self._stems = [set(stems_of(each.piece.words)) for each in passages]
         self._held = ""
         self._told = ""
         self.named: set[int] = set()
@@ -53,13 +57,30 @@ class CitedText:
         return {at + 1 for at, score in ranked if score >= least} or {1}
 
     def _mended(self, text: str) -> str:
-        mended = _NAMED.sub(self._kept, text)
-        self._told += mended
-        return mended
+        before = len(self._told)
+        at = 0
+        for found in _NAMED.finditer(text):
+            self._told += text[at : found.start()]
+            self._told += self._kept(found)
+            at = found.end()
+        self._told += text[at:]
+        return self._told[before:]
 
     def _kept(self, found: re.Match[str]) -> str:
         numbers = [int(each) for each in re.findall(r"\d+", found[1])]
         there = [each for each in numbers if 1 <= each <= len(self._passages)]
-        self.named.update(there)
+        meant = list(dict.fromkeys(map(self._meant, there)))
+        self.named.update(meant)
         blank = found[0][: len(found[0]) - len(found[0].lstrip())]
-        return blank + "".join(f"[{each}]" for each in there) if there else ""
+        return blank + "".join(f"[{each}]" for each in meant) if meant else ""
+
+    def _meant(self, number: int) -> int:
+        """Another passage, where most words of the sentence stand in that one, and not half as many
+        in the one that is named."""
+        sentences = (set(stems_of(each)) for each in reversed(_BETWEEN.split(self._told)))
+        words = next((each for each in sentences if each), set())
+        shared = [len(words & stems) for stems in self._stems]
+        most = max(shared)
+        if most >= max(2, len(words) / 2) and shared[number - 1] * 2 < most:
+            return shared.index(most) + 1
+        return number

@@ -60,3 +60,17 @@ def test_an_answer_that_shares_no_word_cites_the_best_passage() -> None:
 
 def test_without_passages_nothing_is_cited() -> None:
     assert CitedText(()).citations() == []
+
+
+@pytest.mark.parametrize("size", [1, 5, 100])
+def test_a_number_that_is_wrong_beyond_doubt_is_set_right(size: int) -> None:
+    text = "The rent is 850 euros. [3] Cats are welcome [2, 3]. The boiler is new [1]."
+    # Two words of one passage are enough to know better, one is not.
+    assert told(text, size) == (
+        "The rent is 850 euros. [1] Cats are welcome [2]. The boiler is new [1].",
+        [1, 2],
+    )
+
+
+def test_a_sentence_in_other_words_keeps_its_number() -> None:
+    assert told("L'affitto costa 850 al mese [1]. I gatti vanno bene [2].")[1] == [1, 2]

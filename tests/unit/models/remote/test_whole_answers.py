@@ -70,7 +70,11 @@ def test_packings_nobody_asked_for_are_refused_unread(packing: str) -> None:
         read(gzip.compress(gzip.compress(b"a")), packing)
 
 
-@pytest.mark.parametrize("data", [b"no", gzip.compress(b"a" * 999)[:-9], b"\x1f\x8b\x08"])
+@pytest.mark.parametrize(
+    "data",
+    [b"no", gzip.compress(b"a" * 999)[:-9], b"\x1f\x8b\x08"],
+    ids=["no gzip", "cut", "a beginning"],
+)
 def test_what_is_damaged_is_refused(data: bytes) -> None:
     with pytest.raises(SourceFailed, match="damaged"):
         read(data, "gzip")
