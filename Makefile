@@ -45,7 +45,7 @@ format: $(VENV)/.dev
 
 test: $(VENV)/.models
 	@tests/install-tools
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 nightly: $(VENV)/.models
 	@tests/install-tools

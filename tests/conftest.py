@@ -129,7 +129,7 @@ def toolchain() -> Toolchain:
 
 
 def pytest_configure() -> None:
-    """Where several processes run tests at once (`-n 2 --dist loadgroup`), each has cores of its
+    """Where several processes run tests at once (`-n 2 --dist loadfile`), each has cores of its
     own: threads of engines that wait for each other would wait for the other process's tests."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker and hasattr(os, "sched_setaffinity"):
@@ -138,15 +138,12 @@ def pytest_configure() -> None:
         os.sched_setaffinity(0, cores[number::count] or cores)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of one file, and those of the toolchain, stay in one process. The toolchain's begin:
-    they take longest. The first test that uses what takes long to make may have to wait for it."""
-    items.sort(key=lambda item: "toolchain" not in getattr(item, "fixturenames", ()))
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            ours = "toolchain" in getattr(item, "fixturenames", ())
-            item.add_marker(pytest.mark.xdist_group("toolchain" if ours else str(item.path)))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test that uses what takes long to make may have to wait for it."""
+    users = {item.path for item in items if "toolchain" in getattr(item, "fixturenames", ())}
+    # Building it takes longest and begins; others that need it come when it is there.
+    builder = Path(__file__).parent / "machines/test_toolchain.py"
+    items.sort(key=lambda item: -1 if item.path == builder else item.path in users)
     seconds = {"toolchain": TOOLCHAIN_SECONDS, "smollm2_hf": 600.0, "loaded": 600.0}
     for item in items:
         wanted = seconds.keys() & set(getattr(item, "fixturenames", ()))
