@@ -9,6 +9,7 @@ import re
 from typing import Any, NamedTuple
 
 from dimora.documents._blocks import Blocks, one_line
+from dimora.documents.base import Kind
 
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 # What is not shown, or is of no use as text.
@@ -25,6 +26,11 @@ _HIDDEN_STYLE = re.compile(
     r"|mso-hide\s*:\s*all",
     re.IGNORECASE,
 )
+# A list, row or paragraph of so many links within a document, which have this share of its letters,
+# tells where to go. Links to files and other sites tell what there is.
+_NAVIGATION = frozenset("nav ul ol dl p table".split())
+_LINKS, _LINKED_SHARE = 3, 0.6
+_WITHIN = re.compile(r"(?![a-z][a-z0-9+.-]*:|//)[^?]*?(?:\.x?html?)?(?:#.*)?$", re.IGNORECASE)
 # Deeper than this nobody nests on purpose; what is below is taken as one text.
 _DEPTH = 150
 
@@ -56,6 +62,7 @@ class _Reader:
         self._blocks = blocks
         self._open: list[str] = []
         self._item = ""
+        self._navigation = False
         self.hidden = False
 
     def close(self) -> None:
@@ -64,8 +71,8 @@ class _Reader:
             self._open = []
             text = text.strip()
             if text:
-                kind = "item" if self._item else "paragraph"
-                self._blocks.add(kind, self._item + text)  # type: ignore[arg-type]
+                kind: Kind = "item" if self._item else "paragraph"
+                self._blocks.add("navigation" if self._navigation else kind, self._item + text)
                 self._item = ""
 
     def walk(self, node: Any, depth: int) -> None:
@@ -93,7 +100,13 @@ class _Reader:
         return "hidden" in attributes or bool(style and _HIDDEN_STYLE.search(style))
 
     def _element(self, tag: str, node: Any, depth: int) -> None:
-        if tag == "br":
+        if tag in _NAVIGATION and not self._navigation and _is_navigation(node):
+            self.close()
+            self._navigation = True
+            self.walk(node, depth)
+            self.close()
+            self._navigation = False
+        elif tag == "br":
             self._open.append("\n")
         elif tag in _HEADINGS:
             self.close()
@@ -167,6 +180,21 @@ class _Reader:
             return [""]
         span = cell.attributes.get("colspan") or ""
         return [self._words(cell)] + [""] * (min(int(span), 50) - 1 if span.isdecimal() else 0)
+
+
+def _is_navigation(node: Any) -> bool:
+    links = [_letters(link) for link in node.css("a[href]") if _leads_within(link)]
+    return len(links) >= _LINKS and sum(links) >= _LINKED_SHARE * _letters(node)
+
+
+def _leads_within(link: Any) -> bool:
+    target = link.attributes.get("href") or ""
+    found = _WITHIN.match(target)
+    return bool(found and (target.startswith("#") or ".htm" in target.lower() or ".xhtm" in target))
+
+
+def _letters(node: Any) -> int:
+    return sum(map(str.isalnum, node.text()))
 
 
 def _mark_of(node: Any) -> str:

@@ -22,6 +22,7 @@ _ITEM = re.compile(r"(?:[•◦▪●○■–—*·-]|\d{1,3}[.)]|[a-z][.)])\s+
 _ENDED = re.compile(r"[.:;!?…»”\"]\s*$")
 # A line of a table of contents: a number, words, a page.
 _IN_CONTENTS = re.compile(r"^\d.*\s\d+$|(?:\.\s?){4,}\d*$")
+_LEADER = re.compile(r"(?:\.\s?){4,}\s*[\divxl]+$")
 _DIGITS = re.compile(r"\d+")
 _HYPHENATED = re.compile(r"[^\W\d_][-\u00ad]")
 
@@ -162,6 +163,8 @@ class _Page:
         level = self._sizes.level_of(self._page.number, group, one_line(text))
         if level:
             self._blocks.add("heading", one_line(text), level=level)
+        elif 2 * sum(bool(_LEADER.search(line.text)) for line in group) >= len(group):
+            self._blocks.add("navigation", text)
         else:
             self._blocks.add("item" if _ITEM.match(text) else "paragraph", text)
 

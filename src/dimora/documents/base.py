@@ -24,7 +24,7 @@ import msgspec
 
 from dimora.documents import refusals
 
-Kind = Literal["heading", "paragraph", "item", "table", "code"]
+Kind = Literal["heading", "paragraph", "item", "table", "code", "navigation"]
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +33,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     `level` is that of a heading, from 1. `page` counts from 1, 0 where there are none. `place` says
     where it stands in other words, such as the name of a sheet. The text of a table is Markdown,
     its first line the heads of the columns; a long one comes in several blocks with the same heads.
+    `navigation` says what stands elsewhere: tables of contents, links from page to page.
     """
 
     kind: Kind

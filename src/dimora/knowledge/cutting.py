@@ -2,7 +2,8 @@
 
 Neighbours under one heading become one piece while they fit. What does not fit alone is cut at the
 coarsest seam it has: a table between rows, each part under the head of its columns; code at blank
-lines; text between sentences. Of the document's words none is lost and none changes its place.
+lines; text between sentences. Of the document's words none changes its place, and none is lost but
+those of tables of contents and the like, which are found in place of what they lead to.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dimora.documents.base import Block, Document
 from dimora.tasks.knowing import Count, Piece
 
 # Pieces of another number are cut anew when their file is added again.
-VERSION = "1"
+VERSION = "2"
 # Longer ones are sentences that look like headings; they would fill the pieces below them.
 _HEADING_CHARACTERS = 120
 # Coarse to fine.
@@ -105,8 +106,12 @@ def _units(document: Document, within: str) -> Iterator[_Unit]:
             waiting.clear()
             yield unit(block, [text for at, text in path if at < depth])
 
+    says_more = any(block.kind not in ("heading", "navigation") for block in document.blocks)
     for block in document.blocks:
         if not block.text.strip():
+            continue
+        if block.kind == "navigation" and says_more:
+            waiting.clear()
             continue
         if block.kind == "heading" and len(block.text) <= _HEADING_CHARACTERS:
             level = max(1, block.level)

@@ -86,3 +86,32 @@ def test_chapters_of_a_book_that_are_missing_are_told_of():
     document = opened("a.epub", packed(kept))
     assert document.title == "Dimora reads"
     assert document.warnings == ("a chapter is missing: two.xhtml",)
+
+
+def test_lists_of_links_within_a_document_are_navigation() -> None:
+    contents = "".join(f"<li><a href='#s{n}'>Chapter {n}</a></li>" for n in range(4))
+    row = "<p>Next: <a href='b.html'>Rivers</a>, <a href='x.htm#a'>Lands</a>, <a href=#i>Index</a>"
+    body = f"<h1>Lands</h1><ul>{contents}</ul>{row}<p>Rivers are wet.</p>"
+    blocks = opened("a.html", page(body)).blocks
+    assert [b.kind for b in blocks] == ["heading", *["navigation"] * 5, "paragraph"]
+    assert blocks[1].text == "- Chapter 0"
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        ("form-a.pdf", "form-b.pdf", "form-c.pdf"),
+        ("https://example.org/a.html", "https://example.org/b.html", "mailto:c@example.org"),
+        ("#one", "#two"),
+    ],
+)
+def test_links_to_what_is_elsewhere_and_few_links_are_text(targets: tuple[str, ...]) -> None:
+    items = "".join(f"<li><a href='{target}'>Something</a></li>" for target in targets)
+    assert {b.kind for b in opened("a.html", page(f"<ul>{items}</ul>")).blocks} == {"item"}
+
+
+def test_a_paragraph_with_links_in_it_is_text() -> None:
+    links = " and ".join(f"<a href='#{n}'>one</a>" for n in range(4))
+    text = f"<p>Whoever wants to know more of these things reads {links} too.</p>"
+    (block,) = opened("a.html", page(text)).blocks
+    assert block.kind == "paragraph"

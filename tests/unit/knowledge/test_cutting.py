@@ -174,3 +174,10 @@ def test_no_word_is_lost_and_none_changes_its_place(blocks: list[Block], budget:
 
 def _letters(text: str) -> str:
     return "".join(text.split())
+
+
+async def test_navigation_is_no_piece_unless_there_is_nothing_else():
+    links = Block(kind="navigation", text="1. Rent 2. Pets")
+    made = document(heading("Contents"), links, heading("Rent"), paragraph("one two"))
+    assert [p.text for p in await cut_whole(made)] == ["one two"]
+    assert [p.text for p in await cut_whole(document(heading("Contents"), links))] == [links.text]
