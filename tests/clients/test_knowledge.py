@@ -104,6 +104,21 @@ class TestAtTheTerminal:
         assert json.loads(terminal(*words, "--since", "2999-01-01").stdout)["passages"] == []
         assert json.loads(terminal(*words, "--since", "2000-01-01").stdout)["passages"]
 
+    @pytest.mark.parametrize("model", [EMBED_MODEL, CHAT_MODEL])
+    def test_a_model_may_order_what_was_found(self, terminal, model):
+        words = ("knowledge", "search", "How much is the rent a month?", "--json")
+        found, again = (
+            json.loads(terminal(*words, *more).stdout)["passages"]
+            for more in ((), ("--rerank", model))
+        )
+        assert sorted(p["document"] for p in found) == sorted(p["document"] for p in again)
+        if model == EMBED_MODEL:
+            assert [p["similarity"] for p in again] == sorted(
+                (p["similarity"] for p in again), reverse=True
+            )
+        done = terminal(*words, "--rerank", "nobody", check=False)
+        assert done.returncode == 1 and "nobody" in done.stderr
+
     def test_an_answer_has_its_sources_below(self, terminal):
         done = terminal("knowledge", "ask", "How much is the rent a month?")
         answer, _, sources = done.stdout.rpartition("\n\n")

@@ -34,6 +34,7 @@ _SHARED = frozenset(
         "profile",
         "ready",
         "recipe",
+        "reranking",
         "retrieving",
         "writing",
     }

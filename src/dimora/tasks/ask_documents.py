@@ -27,12 +27,13 @@ _HABITS = Options(temperature=0.0, seed=1, num_predict=768)
 
 class AskDocuments(GenerationRequest, frozen=True, kw_only=True, tag="ask_documents"):
     """`model` answers. `collections` empty means the default one. `limit` is how many passages the
-    answer may stand on."""
+    answer may stand on, `rerank` a model that orders what was found anew."""
 
     question: str
     collections: tuple[str, ...] = ()
     filters: Filters = Filters()
     limit: int = SHOWN_AT_MOST
+    rerank: str = ""
 
 
 async def run(request: AskDocuments, rooms: Rooms) -> AsyncIterator[Event]:
@@ -47,6 +48,7 @@ async def run(request: AskDocuments, rooms: Rooms) -> AsyncIterator[Event]:
         collections=request.collections,
         filters=request.filters,
         limit=request.limit,
+        rerank=request.rerank,
     )
     grounding = Grounding(rooms, wish)
     async for event in grounding.look():

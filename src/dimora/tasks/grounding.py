@@ -27,6 +27,7 @@ from dimora.tasks.retrieving import (
     as_quotations,
     collection_or_none,
     fitting,
+    reordered,
     retrieve,
     searched,
     widened,
@@ -101,6 +102,13 @@ class Grounding:
             async for place in embedder.wait():
                 yield place
             self.found = await retrieve(self._rooms, self._wish, collections, embedder)
+        if self._wish.rerank:
+            async with aclosing(reordered(self._rooms, self._wish, self.found)) as found:
+                async for one in found:
+                    if isinstance(one, Found):
+                        self.found = one
+                    else:
+                        yield one
         self.passages = self.found.passages
 
     @property

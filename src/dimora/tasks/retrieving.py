@@ -5,41 +5,49 @@ Whether anything was found is decided here, before a model writes a word. Not a 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 
 import msgspec
 
 from dimora.core.errors import BadRequest, NotFound
 from dimora.core.languages import Language, detect_language
+from dimora.core.types import Queued
 from dimora.prompts.quoting import quoted, without_calls
 from dimora.tasks.base import Rooms
 from dimora.tasks.embedding import Embedder
 from dimora.tasks.evidence import Evidence, evidence_of
 from dimora.tasks.knowing import Collection, Filters, Passage, Piece
+from dimora.tasks.reranking import Scored, score_texts
 
 DEFAULT_COLLECTION = "documents"
 # Looked at to tell what stands out; only the best are shown.
 _LOOKED_AT = 40
 SHOWN_AT_MOST = 8
+# What a model orders anew: one that is asked about each takes its time.
+_REORDERED = 20
 # For the marks and names around a passage.
 _AROUND_TOKENS = 24
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """What is searched: `collections` empty means the default one."""
+    """What is searched: `collections` empty means the default one. `rerank` is a model that orders
+    the best anew, see tasks.reranking; empty for none."""
 
     question: str
     collections: tuple[str, ...] = ()
     filters: Filters = Filters()
     limit: int = SHOWN_AT_MOST
+    rerank: str = ""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """The passages that were found, best first; none where the evidence is not enough.
-    `nearest` are those that were found in any case."""
+    `nearest` are those that were found in any case, `candidates` all that were looked at."""
 
     passages: tuple[Passage, ...]
     nearest: tuple[Passage, ...]
+    candidates: tuple[Passage, ...]
     evidence: Evidence
     language: Language
 
@@ -74,9 +82,32 @@ async def retrieve(
     return Found(
         passages=shown if evidence.is_enough else (),
         nearest=shown,
+        candidates=tuple(passages),
         evidence=evidence,
         language=detect_language(wish.question),
     )
+
+
+async def reordered(
+    rooms: Rooms, wish: Wish, found: Found, *, batch: bool = False
+) -> AsyncGenerator[Queued | Found, None]:
+    """Places in the queue, then the same with the best in the order of the wish's model. Whether it
+    is enough has been decided, and a model that orders does not change it. Raises NotFound."""
+    first = found.candidates[: max(_REORDERED, wish.limit)]
+    if not first:
+        yield found
+        return
+    texts = [passage.piece.words for passage in first]
+    steps = score_texts(rooms, wish.rerank, wish.question, texts, batch=batch)
+    async with aclosing(steps):
+        async for step in steps:
+            if isinstance(step, Scored):
+                order = sorted(range(len(first)), key=lambda at: (-step.scores[at], at))
+                shown = tuple(first[at] for at in order[: wish.limit])
+                passages = shown if found.passages else ()
+                yield msgspec.structs.replace(found, passages=passages, nearest=shown)
+            else:
+                yield step
 
 
 async def fitting(

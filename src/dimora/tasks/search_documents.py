@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from dimora.core.errors import BadRequest
 from dimora.core.types import Done, Event, Request
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.embedding import Embedder
 from dimora.tasks.knowing import Filters, Passage
-from dimora.tasks.retrieving import Wish, retrieve, searched
+from dimora.tasks.retrieving import Found, Wish, reordered, retrieve, searched
 
 RIGHT: Right = "use"
 _MOST = 100
@@ -17,13 +18,15 @@ _MOST = 100
 
 class SearchDocuments(Request, frozen=True, kw_only=True, tag="search_documents"):
     """`collections` empty means the default one; all have to have one embedder. `neighbours` is
-    how many passages before and after each come with it."""
+    how many passages before and after each come with it. `rerank` is a model that orders what was
+    found anew: an embedding model, or a chat model, which is asked of each passage."""
 
     question: str
     collections: tuple[str, ...] = ()
     filters: Filters = Filters()
     limit: int = 8
     neighbours: int = 0
+    rerank: str = ""
 
 
 class PassagesFound(Event, frozen=True, kw_only=True, tag="passages_found"):
@@ -46,6 +49,7 @@ async def run(request: SearchDocuments, rooms: Rooms) -> AsyncIterator[Event]:
         collections=request.collections,
         filters=request.filters,
         limit=request.limit,
+        rerank=request.rerank,
     )
     collections = await searched(rooms, wish)
     embedder = Embedder(collections[0].embedder, rooms, batch=request.batch)
@@ -54,6 +58,13 @@ async def run(request: SearchDocuments, rooms: Rooms) -> AsyncIterator[Event]:
             yield place
         found = await retrieve(rooms, wish, collections, embedder)
         usage = embedder.usage()
+    if wish.rerank:
+        async with aclosing(reordered(rooms, wish, found, batch=request.batch)) as steps:
+            async for step in steps:
+                if isinstance(step, Found):
+                    found = step
+                else:
+                    yield step
     around = []
     if request.neighbours:
         for passage in found.nearest:

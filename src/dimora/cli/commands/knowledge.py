@@ -53,6 +53,7 @@ def _narrowing(what: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--language", "languages", multiple=True, help="Only in it, es or en."),
         click.option("--since", default="", help="Only files changed since, as 2026-01-31."),
         click.option("--limit", default=8, show_default=True, help="Passages at most."),
+        click.option("--rerank", default="", help="A model that orders what was found anew."),
     )
     for option in reversed(options):
         what = option(what)
@@ -261,7 +262,7 @@ def _narrowed(
     types: Sequence[str],
     languages: Sequence[str],
     since: str,
-    limit: int,
+    **more: Any,
 ) -> dict[str, Any]:
     from dimora.tasks.knowing import Filters
 
@@ -273,7 +274,7 @@ def _narrowed(
             languages=tuple(languages),
             modified_after=_moment(since),
         ),
-        "limit": limit,
+        **more,
     }
 
 
