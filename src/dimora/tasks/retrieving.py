@@ -21,7 +21,7 @@ from dimora.tasks.knowing import Collection, Filters, Passage, Piece
 from dimora.tasks.reranking import Scored, score_texts
 
 DEFAULT_COLLECTION = "documents"
-# Looked at to tell what stands out; only the best are shown.
+# Looked at to tell how near the nearest is; only the best are shown.
 _LOOKED_AT = 40
 SHOWN_AT_MOST = 8
 # What a model orders anew: one that is asked about each takes its time.
