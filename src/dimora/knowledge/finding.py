@@ -31,10 +31,10 @@ from dimora.tasks.knowing import Filters, Passage, Piece
 # What each half brings to the fusion, at least, and how many of those found by word are weighed.
 _CANDIDATES = 32
 _WEIGHED = 20
-# The constant of the fusion, and the weight of the nearest where there are those across languages
-# too: of those that bench/retrieval.py tried on one half of its questions, the best.
+# The constant of the fusion, and the weights of the nearest and of words where there are those that
+# are nearest across languages: the best that bench/retrieval.py found with half of its questions.
 _RANK = 10
-_BESIDE_ACROSS = 0.5
+_BESIDE_ACROSS, _WORDS_BESIDE_ACROSS = 0.5, 0.7
 _K1, _B = 1.2, 0.75
 # Rows that are read of the index, and terms of a question; the rarest terms go first.
 _MOST_ROWS = 10_000
@@ -96,8 +96,8 @@ class _Finder:
         holding = self._holding()
         by_meaning, across, by_word = self._candidates(holding)
         by_word = self._weighed(by_word)
-        weight = _BESIDE_ACROSS if across else 1.0
-        fused = _fused((by_meaning, weight), (across, 1.0 if across else 0.0), (by_word, 1.0))
+        weights = (_BESIDE_ACROSS, 1.0, _WORDS_BESIDE_ACROSS) if across else (1.0, 0.0, 1.0)
+        fused = _fused(*zip((by_meaning, across, by_word), weights, strict=True))
         told = list(self._told(fused))
         cosines = self._cosines(told)
         return [self._passage(one, cosines.get(one.row, -1.0)) for one in told]

@@ -17,7 +17,7 @@ from dimora.tasks.knowing import Passage
 # unrelated texts at high cosines, so that the best one alone tells little. What tells most is a
 # name in the question that stands in no passage.
 _OF_SIMILARITY, _OF_AGREEMENT, _OF_WORDS, _OF_NAMES = 15.0, 4.0, 2.5, 7.5
-_ENOUGH = 23.3
+_ENOUGH = 23.45
 # Passages that are shown are those that have to have the words.
 _LOOKED_AT = 8
 _WORD = re.compile(r"[^\W_]+")

@@ -21,11 +21,9 @@ from dimora.tasks.knowing import Collection, Filters, Passage, Piece
 from dimora.tasks.reranking import Scored, score_texts
 
 DEFAULT_COLLECTION = "documents"
-# Looked at to tell how near the nearest is; only the best are shown.
-_LOOKED_AT = 40
+# Looked at to tell how near the nearest is, and ordered anew by a model; only the best are shown.
+_LOOKED_AT = 20
 SHOWN_AT_MOST = 8
-# What a model orders anew: one that is asked about each takes its time.
-_REORDERED = 20
 # For the marks and names around a passage.
 _AROUND_TOKENS = 24
 
@@ -93,7 +91,7 @@ async def reordered(
 ) -> AsyncGenerator[Queued | Found, None]:
     """Places in the queue, then the same with the best in the order of the wish's model. Whether it
     is enough has been decided, and a model that orders does not change it. Raises NotFound."""
-    first = found.candidates[: max(_REORDERED, wish.limit)]
+    first = found.candidates
     if not first:
         yield found
         return
