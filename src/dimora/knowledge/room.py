@@ -36,12 +36,19 @@ class KnowledgeRoom:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._places: dict[str, Place] = {}
+        self._places: dict[Path, Place] = {}
 
     def of(self, workspace: str) -> Place:
-        if workspace not in self._places:
-            self._places[workspace] = Place(self._directory / file_name(workspace))
-        return self._places[workspace]
+        return self._at(self._directory / file_name(workspace))
+
+    def everywhere(self) -> list[Place]:
+        """Of all workspaces that know anything."""
+        return [self._at(path) for path in sorted(self._directory.glob("*.db"))]
+
+    def _at(self, path: Path) -> Place:
+        if path not in self._places:
+            self._places[path] = Place(path)
+        return self._places[path]
 
     async def close(self) -> None:
         """Safe to call twice."""

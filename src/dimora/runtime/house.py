@@ -259,8 +259,7 @@ class RoomsFor:
         from dimora.runtime.knowing import KnowledgeFor
 
         house = self._house
-        place = house.knowledge().of(self.principal.workspace)
-        return KnowledgeFor(place, house.models, self.principal)
+        return KnowledgeFor(house.knowledge(), house.models, self.principal)
 
     def reserve(
         self, model: Model, options: Options, *, keep_alive: float | None, batch: bool = False

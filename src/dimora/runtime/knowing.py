@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 
-from dimora.core.errors import Forbidden
+from dimora.core.errors import Forbidden, NotFound
 from dimora.core.types import Principal
-from dimora.knowledge.room import Place, WorkspaceKnowledge
+from dimora.knowledge.room import KnowledgeRoom, WorkspaceKnowledge
 from dimora.models.store import ModelStore
 from dimora.storage.disk import disk_errors
 from dimora.tasks.base import Model
@@ -19,8 +19,9 @@ from dimora.tasks.knowing import Collection, Count, KnownDocument, Offered, Piec
 class KnowledgeFor(WorkspaceKnowledge):
     """Only the person at the terminal may name a file: a server opens no path a client names."""
 
-    def __init__(self, place: Place, models: ModelStore, principal: Principal) -> None:
-        super().__init__(place)
+    def __init__(self, room: KnowledgeRoom, models: ModelStore, principal: Principal) -> None:
+        super().__init__(room.of(principal.workspace))
+        self._room = room
         self._models = models
         self._principal = principal
 
@@ -46,6 +47,11 @@ class KnowledgeFor(WorkspaceKnowledge):
             yield Offered(
                 name=name, data=data, digest=digest.removeprefix("sha256:"), size_bytes=len(data)
             )
+
+    async def forget_everywhere(self, collection: str) -> None:
+        for place in self._room.everywhere():
+            with suppress(NotFound):
+                await WorkspaceKnowledge(place).drop_collection(collection)
 
     async def is_known(self, collection: str, offered: Offered) -> KnownDocument | None:
         if offered.path:

@@ -230,6 +230,6 @@ async def _new_to(
 
 
 async def forget_documents(rooms: Rooms, model: Model) -> None:
-    """What this workspace knows of a model's documents goes with it."""
-    if model.documents and await collection_or_none(rooms, collection_of(model)):
-        await rooms.knowledge.drop_collection(collection_of(model))
+    """What is known of a model's documents goes with it, whoever asked them."""
+    if model.documents:
+        await rooms.knowledge.forget_everywhere(collection_of(model))

@@ -181,6 +181,9 @@ class Knowledge(Protocol):
     async def drop_collection(self, name: str) -> None:
         """Leaves no row, vector or word of it."""
 
+    async def forget_everywhere(self, collection: str) -> None:
+        """Drop it in every workspace: a model's documents go with the model."""
+
     async def documents(self, collection: str) -> list[KnownDocument]:
         """By name."""
 

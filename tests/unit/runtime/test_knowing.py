@@ -54,6 +54,21 @@ async def test_each_workspace_has_a_file_and_sees_no_other(house: House):
     assert files == {"main.db", "other.db"}
 
 
+async def test_what_a_model_knows_is_forgotten_in_every_workspace(house: House):
+    for workspace in ("main", "other", "Third One"):
+        mine = knowledge_of(house, workspace)
+        await mine.make_collection("notes", "e")
+        if workspace != "main":
+            await mine.make_collection("model x", "e", hidden=True)
+            await mine.put("model x", known("secret.txt"), pieces_of("a walnut"), [axis(0)])
+    await knowledge_of(house).forget_everywhere("model x")
+    for workspace in ("main", "other", "Third One"):
+        told = await knowledge_of(house, workspace).collections()
+        assert [one.name for one in told] == ["notes"]
+    for path in (house.settings.home / "knowledge").glob("*"):
+        assert b"walnut" not in path.read_bytes()
+
+
 @pytest.mark.parametrize("proof", ["loopback", "api_key"])
 async def test_only_the_terminal_names_files(house: House, tmp_path: Path, proof: str):
     (tmp_path / "a.txt").write_text("a walnut")
