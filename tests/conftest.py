@@ -30,6 +30,8 @@ CACHE = Path(__file__).resolve().parent.parent / ".cache"
 CHAT_MODEL = "smollm2:135m"
 EMBED_MODEL = "multilingual-e5-small"
 TOOLCHAIN_SECONDS = 1800.0
+# What takes long is for the night: `make nightly`.
+LONG = os.environ.get("DIMORA_TEST_LONG") == "1"
 
 
 @contextlib.contextmanager
@@ -117,8 +119,10 @@ def _made(name: str, make: Callable[[Path], object]) -> Path:
 @pytest.fixture(scope="session")
 def toolchain() -> Toolchain:
     """llama.cpp's programs and converters, built once as a person builds them."""
-    from dimora.models.toolchain.installed import require_toolchain
+    from dimora.models.toolchain.installed import find_toolchain, require_toolchain
 
+    if not LONG and find_toolchain(CACHE / "toolchain" / "toolchain") is None:
+        pytest.skip("building llama.cpp takes ten minutes: `make nightly` does, and it stays")
     if not (shutil.which("cmake") and shutil.which("c++")):
         pytest.skip("cmake and a C++ compiler are needed; `tests/install-tools` gets them")
     with only_one("toolchain"):
@@ -140,10 +144,6 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The first test that uses what takes long to make may have to wait for it."""
-    users = {item.path for item in items if "toolchain" in getattr(item, "fixturenames", ())}
-    # Building it takes longest and begins; others that need it come when it is there.
-    builder = Path(__file__).parent / "machines/test_toolchain.py"
-    items.sort(key=lambda item: -1 if item.path == builder else item.path in users)
     seconds = {"toolchain": TOOLCHAIN_SECONDS, "smollm2_hf": 600.0, "loaded": 600.0}
     for item in items:
         wanted = seconds.keys() & set(getattr(item, "fixturenames", ()))

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import environment
+from tests.conftest import LONG, environment
 from tests.faults.faulty_disk import (
     Ended,
     Fault,
@@ -38,7 +38,6 @@ from tests.faults.site import Site, site
 from tests.faults.store_states import Place, State
 from tests.unit.models.making import OllamaStore, digest_of, tiny_adapter, tiny_gguf
 
-LONG = os.environ.get("DIMORA_TEST_LONG") == "1"
 # How many of its faults are tried of one story where there is little time, and of those of reads.
 SOME, SOME_LOOKS = 40, 10
 LIBRARY = ("registry.ollama.ai", "library")

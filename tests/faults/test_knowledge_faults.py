@@ -22,7 +22,7 @@ from sqlcipher3 import dbapi2
 from dimora.core.errors import Conflict, DimoraError
 from dimora.knowledge import workspace_file
 from dimora.knowledge.keeping import Keeper
-from tests.conftest import environment
+from tests.conftest import LONG, environment
 from tests.faults import taking_in
 from tests.faults.faulty_disk import (
     Fault,
@@ -35,7 +35,6 @@ from tests.faults.faulty_disk import (
 from tests.faults.test_read_only_store import _bound_by_rights
 from tests.unit.knowledge.making import keeper_with_notes, put, search
 
-LONG = os.environ.get("DIMORA_TEST_LONG") == "1"
 SOME = 14
 STORY = str(Path(taking_in.__file__))
 on_linux = pytest.mark.skipif(

@@ -50,6 +50,12 @@ def workers(server) -> list[psutil.Process]:
     return [p for p in family if "dimora.runtime.worker" in " ".join(p.cmdline())]
 
 
+def wait_for_words(answer) -> None:
+    """Read a stream up to the first words; places in the queue come before them."""
+    while not (told := json.loads(answer.readline())).get("response"):
+        assert told["done"] is False, told
+
+
 def wait_until(condition, seconds: float) -> float:
     """Seconds until the condition held; fails when it does not in time."""
     started = time.monotonic()
@@ -80,7 +86,7 @@ def test_a_killed_worker_is_an_error_within_two_seconds_and_one_reload(make_serv
     server = make_server(DIMORA_ENGINE=engine)
     connection, answer = post(server, "/api/generate", ENDLESS)
     assert answer.status == 200
-    answer.readline()
+    wait_for_words(answer)
     (worker,) = workers(server)
     os.kill(worker.pid, signal.SIGKILL)
     killed = time.monotonic()
@@ -111,7 +117,7 @@ def test_a_killed_worker_is_a_real_status_when_nothing_was_sent(make_server):
 def test_generation_stops_within_a_second_when_the_client_leaves(make_server, engine):
     server = make_server(DIMORA_ENGINE=engine)
     connection, answer = post(server, "/api/generate", ENDLESS)
-    answer.readline()
+    wait_for_words(answer)
     assert active(server) == 1
     connection.sock.shutdown(socket.SHUT_RDWR)
     connection.close()
@@ -175,7 +181,7 @@ def test_a_full_queue_is_a_503_that_says_when_to_come_back(make_server):
     generate(server)
     slow = {"model": MODEL, "prompt": "Tell a long story", "options": {"num_predict": 500}}
     first, answer = post(server, "/api/generate", slow)
-    answer.readline()
+    wait_for_words(answer)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         second = pool.submit(generate, server)
         wait_until(lambda: any(m["queued"] == 1 for m in running(server)), 5)
@@ -249,7 +255,7 @@ def test_a_corrupt_model_is_named_by_its_digest_and_no_engine_sees_it(make_serve
 def test_the_server_stops_at_once_when_asked_and_leaves_no_process(make_server):
     server = make_server()
     connection, answer = post(server, "/api/generate", ENDLESS)
-    answer.readline()
+    wait_for_words(answer)
     family = psutil.Process(server.process.pid).children(recursive=True)
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(10) is not None

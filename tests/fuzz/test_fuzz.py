@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import LONG
 from tests.fuzz.run import TARGETS, run_target
 
 MODULES = {name: importlib.import_module(f"tests.fuzz.targets.{name}") for name in TARGETS}
-LONG = os.environ.get("DIMORA_TEST_LONG") == "1"
 # Numbers on which readers break: nothing, the largest of their kinds, the first beyond a sign.
 _NUMBERS = [
     value.to_bytes(width, "little")

@@ -18,12 +18,11 @@ from pathlib import Path
 import pytest
 
 from bench.tasks import KINDS, Asker
-from tests.conftest import CACHE, run_dimora, serving
+from tests.conftest import CACHE, LONG, run_dimora, serving
 
 MODEL = CACHE / "qwen1.5b.gguf"
 SHA256 = "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046"
 PARTS = 22
-LONG = os.environ.get("DIMORA_TEST_LONG") == "1"
 ASKED = os.environ.get("DIMORA_TEST_TASKS") == "1" and MODEL.exists()
 pytestmark = [
     pytest.mark.skipif(not (LONG or ASKED), reason="takes long; DIMORA_TEST_LONG=1"),

@@ -33,6 +33,7 @@ from dimora.models.bundles import reading as bundle_import
 from dimora.models.bundles.keys import public_text
 from dimora.models.store import ModelStore
 from dimora.tasks.keeping import BundledModel
+from tests.conftest import LONG
 from tests.unit.models.making import OllamaStore, digest_of, tiny_adapter, tiny_gguf
 
 LIBRARY = ("registry.ollama.ai", "library")
@@ -689,7 +690,7 @@ def test_a_bundle_cut_off_or_altered_anywhere_is_refused_and_leaves_nothing(
 ) -> None:
     whole = bundle.read_bytes()
     other = trusting(ours, tmp_path / "theirs")
-    step = 1 if os.environ.get("DIMORA_TEST_LONG") else len(whole) // 40 - 7
+    step = 1 if LONG else len(whole) // 40 - 7
     for at in range(0, len(whole), step):
         for damaged in (whole[:at], _flip(whole, at)):
             bundle.write_bytes(damaged)
