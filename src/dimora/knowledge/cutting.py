@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,9 +22,27 @@ from dimora.tasks.knowing import Count, Piece
 VERSION = "2"
 # Longer ones are sentences that look like headings; they would fill the pieces below them.
 _HEADING_CHARACTERS = 120
+
+
+class _Seam(NamedTuple):
+    """A text may be cut behind what the pattern finds; an `outer` seam only where no blank follows.
+
+    Patterns are linear in what they read, whoever wrote it: that is why they do not look ahead.
+    """
+
+    pattern: str
+    outer: bool = False
+
+    def ends(self, text: str) -> list[int]:
+        ends = [found.end() for found in re.finditer(self.pattern, text)]
+        return [at for at in ends if not text[at : at + 1].isspace()] if self.outer else ends
+
+
 # Coarse to fine.
-_TEXT_SEAMS = (r"\n\s*\n", r"(?<=[.!?…])[\"»”')\]]*\s+", r"\n", r"(?<=[;:,])\s+", r"\s+")
-_CODE_SEAMS = (r"\n\s*\n(?=\S)", r"\n\s*\n", r"\n", r"\s+")
+_TEXT_SEAMS = tuple(
+    map(_Seam, (r"\n\s*\n", r"(?<=[.!?…])[\"»”')\]]*\s+", r"\n", r"(?<=[;:,])\s+", r"\s+"))
+)
+_CODE_SEAMS = (_Seam(r"\n\s*\n", outer=True), *map(_Seam, (r"\n\s*\n", r"\n", r"\s+")))
 _LINES = re.compile(r"lines (\d+)-(\d+)")
 # What a tokenizer makes of a letter, until it was asked; a guess beyond most languages.
 _FIRST_RATIO = 0.35
@@ -212,14 +231,14 @@ def _cut_table(text: str, most: int) -> list[str]:
     return parts if head in parts[0] else [head, *parts]
 
 
-def _cut_text(text: str, most: int, seams: tuple[str, ...]) -> list[str]:
+def _cut_text(text: str, most: int, seams: tuple[_Seam, ...]) -> list[str]:
     """Parts of at most `most` characters between the coarsest seams; a word without end is cut
     anywhere."""
     if len(text) <= most:
         return [text] if text.strip() else []
     if not seams:
         return [text[at : at + most] for at in range(0, len(text), most)]
-    ends = [found.end() for found in re.finditer(seams[0], text)]
+    ends = seams[0].ends(text)
     parts: list[str] = []
     begin = end = 0
     for after in [*ends, len(text)]:

@@ -14,6 +14,7 @@ from dimora.tasks.matching import rank_passages, stems_of
 _NAMED = re.compile(r"\s?\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
 # A passage that is not named is cited if it is as near to the answer as this share of the nearest.
 _NEARLY_AS_ALIKE = 0.6
+_FENCE = "```"
 # Where a sentence ends, or another number stood.
 _BETWEEN = re.compile(r"(?<=[.!?…])\s+|\n|\[[\d, ]+\]")
 _OPEN = re.compile(r"\s?(?:\[[\d,; ]{0,24})?$")
@@ -61,15 +62,25 @@ class CitedText:
         at = 0
         for found in _NAMED.finditer(text):
             self._told += text[at : found.start()]
-            self._told += self._kept(found)
+            self._told += found[0] if self._is_code(found[0]) else self._kept(found)
             at = found.end()
         self._told += text[at:]
         return self._told[before:]
 
+    def _is_code(self, mark: str) -> bool:
+        """Between fences, or right behind a word a number of no passage, is an index."""
+        if self._told.count(_FENCE) % 2:
+            return True
+        beside = mark[0] == "[" and (self._told[-1:].isalnum() or self._told[-1:] in ("_", ")"))
+        return beside and not any(self._numbers(mark))
+
+    def _numbers(self, mark: str) -> list[int]:
+        """Those of passages that there are."""
+        numbers = [int(each) for each in re.findall(r"\d+", mark)]
+        return [each for each in numbers if 1 <= each <= len(self._passages)]
+
     def _kept(self, found: re.Match[str]) -> str:
-        numbers = [int(each) for each in re.findall(r"\d+", found[1])]
-        there = [each for each in numbers if 1 <= each <= len(self._passages)]
-        meant = list(dict.fromkeys(map(self._meant, there)))
+        meant = list(dict.fromkeys(map(self._meant, self._numbers(found[0]))))
         self.named.update(meant)
         blank = found[0][: len(found[0]) - len(found[0].lstrip())]
         return blank + "".join(f"[{each}]" for each in meant) if meant else ""

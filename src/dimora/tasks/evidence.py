@@ -61,15 +61,16 @@ def names_in(question: str) -> tuple[str, ...]:
     """The words that look like names: with a capital where no sentence begins, or with a digit;
     folded. A question that is mostly such words has none: somebody writes in capitals."""
     words = list(_WORD.finditer(question))
-    names = [found[0] for found in words if _is_name(found[0], question[: found.start()])]
+    names = [found[0] for found in words if _is_name(found[0], question, found.start())]
     return tuple(_folded(name) for name in names) if 2 * len(names) <= len(words) else ()
 
 
-def _is_name(word: str, before: str) -> bool:
+def _is_name(word: str, question: str, at: int) -> bool:
     if any(letter.isdigit() for letter in word):
         return True
-    before = before.rstrip(_OPENING)
-    return word[0].isupper() and word != "I" and bool(before) and before[-1] not in ".?!:…"
+    while at and question[at - 1] in _OPENING:
+        at -= 1
+    return word[0].isupper() and word != "I" and at > 0 and question[at - 1] not in ".?!:…"
 
 
 def _share(names: Sequence[str], passage: Passage) -> float:

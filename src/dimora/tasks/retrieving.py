@@ -24,6 +24,8 @@ DEFAULT_COLLECTION = "documents"
 # Looked at to tell how near the nearest is, and ordered anew by a model; only the best are shown.
 _LOOKED_AT = 20
 SHOWN_AT_MOST = 8
+# A question is for a person's words; what is longer is searched by its beginning.
+_QUESTION_CHARACTERS = 2000
 # For the marks and names around a passage.
 _AROUND_TOKENS = 24
 
@@ -67,22 +69,23 @@ async def retrieve(
     rooms: Rooms, wish: Wish, collections: Sequence[Collection], embedder: Embedder
 ) -> Found:
     """Raises NotFound."""
-    (vector,) = await embedder.vectors([wish.question], "query")
+    question = wish.question[:_QUESTION_CHARACTERS]
+    (vector,) = await embedder.vectors([question], "query")
     passages = await rooms.knowledge.find(
         [each.name for each in collections],
-        wish.question,
+        question,
         vector,
         limit=max(_LOOKED_AT, wish.limit),
         filters=wish.filters,
     )
-    evidence = evidence_of(wish.question, passages)
+    evidence = evidence_of(question, passages)
     shown = tuple(passages[: wish.limit])
     return Found(
         passages=shown if evidence.is_enough else (),
         nearest=shown,
         candidates=tuple(passages),
         evidence=evidence,
-        language=detect_language(wish.question),
+        language=detect_language(question),
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dimora.documents.base import Block, Document
-from dimora.knowledge.cutting import cut
+from dimora.knowledge.cutting import _CODE_SEAMS, _TEXT_SEAMS, cut
 from dimora.tasks.knowing import Piece
 from tests.unit.knowledge.making import count_words, document, heading, paragraph
 
@@ -181,3 +181,10 @@ async def test_navigation_is_no_piece_unless_there_is_nothing_else():
     made = document(heading("Contents"), links, heading("Rent"), paragraph("one two"))
     assert [p.text for p in await cut_whole(made)] == ["one two"]
     assert [p.text for p in await cut_whole(document(heading("Contents"), links))] == [links.text]
+
+
+def test_many_empty_lines_are_read_once() -> None:
+    # Reading them again from each of them would take hours.
+    text = "a" + "\n" * 200_000 + " x\n\ny"
+    assert _CODE_SEAMS[0].ends(text) == [len(text) - 1]
+    assert all(seam.ends(text) for seam in (*_CODE_SEAMS[1:], _TEXT_SEAMS[0]))

@@ -74,3 +74,9 @@ def test_a_number_that_is_wrong_beyond_doubt_is_set_right(size: int) -> None:
 
 def test_a_sentence_in_other_words_keeps_its_number() -> None:
     assert told("L'affitto costa 850 al mese [1]. I gatti vanno bene [2].")[1] == [1, 2]
+
+
+@pytest.mark.parametrize("size", [1, 6, 100])
+def test_what_is_an_index_in_code_stays(size: int) -> None:
+    text = "Use items[0] and rows[12] (f(x)[7]), as it says[1].\n```\na[1] = b [2]\n```\nCats [2]."
+    assert told(text, size) == (text, [1, 2])

@@ -52,3 +52,7 @@ def test_names_are_capitals_within_a_sentence_and_words_with_digits() -> None:
     assert names_in("What may I do? Everything.") == ()
     assert names_in("HOW DO I OPEN IT") == ()
     assert names_in("how is it opened") == ()
+
+
+def test_a_question_as_long_as_a_book_is_looked_at_once() -> None:
+    assert len(names_in("What does the manual say of Otto and of 5G? " * 20_000)) == 40_000
