@@ -39,9 +39,11 @@ _SAME_SECOND = 2.0
 
 
 class Keeper:
-    """The collections in the file at `path`. Its methods block, and may be called in any thread."""
+    """The collections in the file at `path`. Its methods block, and may be called in any thread.
+    `embedder_name` gives the one name a model has, however it was written."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, embedder_name: Callable[[str], str] = str) -> None:
+        self._embedder_name = embedder_name
         self._file = WorkspaceFile(path)
         self._matrices = Matrices()
         self._words_settled = False
@@ -51,12 +53,12 @@ class Keeper:
 
     def collections(self) -> list[Collection]:
         with self._file.reading() as connection:
-            return read_collections(connection)
+            return self._read(connection)
 
     def collection(self, name: str) -> Collection:
         with self._file.reading() as connection:
             collection_row(connection, name)
-            return read_collections(connection, name)[0]
+            return self._read(connection, name)[0]
 
     def make_collection(self, name: str, embedder: str, *, hidden: bool) -> Collection:
         if not _NAME.fullmatch(name) or not embedder:
@@ -65,13 +67,14 @@ class Keeper:
                 hint="up to 128 letters, digits, blanks and - _ . : @ + ~",
                 param="name",
             )
+        embedder = self._embedder_name(embedder)
         with self._file.reading() as connection:
-            there = read_collections(connection, name)
+            there = self._read(connection, name)
         if not there:
             with self._file.writing() as connection:
                 _renew_words(connection)
                 _make_collection(connection, name, embedder, hidden=hidden)
-                there = read_collections(connection, name)
+                there = self._read(connection, name)
         if there[0].embedder != embedder:
             raise Conflict(
                 f"the collection {name!r} was made with {there[0].embedder!r}",
@@ -98,7 +101,14 @@ class Keeper:
                 connection.execute("UPDATE collections SET folders = ? WHERE row = ?", (value, row))
             if about is not None:
                 connection.execute("UPDATE collections SET about = ? WHERE row = ?", (about, row))
-            return read_collections(connection, name)[0]
+            return self._read(connection, name)[0]
+
+    def _read(self, connection: Any, name: str | None = None) -> list[Collection]:
+        """Older files have the names of embedders as somebody typed them."""
+        return [
+            msgspec.structs.replace(each, embedder=self._embedder_name(each.embedder))
+            for each in read_collections(connection, name)
+        ]
 
     def drop_collection(self, name: str) -> None:
         with self._file.writing() as connection:
@@ -177,6 +187,10 @@ class Keeper:
                 "SELECT row, id FROM documents WHERE collection = ? AND name = ?",
                 (row.row, document.name),
             ).fetchone()
+            if old and document.id not in ("", old[1]):
+                raise Conflict(
+                    "another document of the collection has this name", code="document_exists"
+                )
             if old:
                 _erase(connection, row.row, old[0])
             kept = msgspec.structs.replace(
@@ -206,17 +220,14 @@ class Keeper:
 
     def copy(self, collection: str, document: str, target: str, name: str) -> KnownDocument:
         with self._file.reading() as connection:
-            source, goal = (collection_row(connection, each).row for each in (collection, target))
-            embedders = connection.execute(
-                "SELECT COUNT(DISTINCT embedder) FROM collections WHERE row IN (?, ?)",
-                (source, goal),
-            ).fetchone()
+            source, _ = (collection_row(connection, each).row for each in (collection, target))
+            embedders = {self._read(connection, each)[0].embedder for each in (collection, target)}
             at, known = find_document(connection, source, document)
             pieces = [piece_of(found) for _, found in _pieces(connection, at)]
             data = connection.execute(
                 "SELECT data FROM vectors WHERE document = ?", (at,)
             ).fetchone()
-        if embedders[0] != 1:
+        if len(embedders) != 1:
             raise Conflict(
                 "the two collections were made with different embedding models",
                 hint="add the document itself to the other one",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -26,16 +26,18 @@ from dimora.tasks.knowing import (
 class Place:
     """One workspace's file, and the desk where documents are read for it."""
 
-    def __init__(self, path: Path) -> None:
-        self.keeper = Keeper(path)
+    def __init__(self, path: Path, embedder_name: Callable[[str], str]) -> None:
+        self.keeper = Keeper(path, embedder_name)
         self.desk = ReadingDesk()
 
 
 class KnowledgeRoom:
-    """The files in `directory`. For one event loop."""
+    """The files in `directory`. For one event loop. `embedder_name` gives the one name a model
+    has, however it was written."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, embedder_name: Callable[[str], str] = str) -> None:
         self._directory = directory
+        self._embedder_name = embedder_name
         self._places: dict[Path, Place] = {}
 
     def of(self, workspace: str) -> Place:
@@ -47,7 +49,7 @@ class KnowledgeRoom:
 
     def _at(self, path: Path) -> Place:
         if path not in self._places:
-            self._places[path] = Place(path)
+            self._places[path] = Place(path, self._embedder_name)
         return self._places[path]
 
     async def close(self) -> None:

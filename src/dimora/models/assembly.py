@@ -197,6 +197,7 @@ class Assembly:
             "projector_digest": next((p.digest for p in manifest.of_kind("projector")), ""),
             "draft_digest": next((d.digest for d in manifest.of_kind("draft")), ""),
             "documents": tuple(d.name for d in manifest.of_kind("document")),
+            "documents_digest": manifest.documents_digest,
             "document_bytes": sum(d.size for d in manifest.of_kind("document")),
             "renderer": config.renderer,
             "parser": config.parser,

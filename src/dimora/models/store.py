@@ -170,6 +170,15 @@ class ModelStore:
             for layer in self._manifest_of(model).of_kind("document")
         ]
 
+    def documents_digests(self) -> set[str]:
+        """Of every model that has documents, see Model; one that cannot be read is passed over."""
+        found = set()
+        with disk_errors(_PLACE):
+            for name in self.manifests.names():
+                with contextlib.suppress(InvalidModel, FileNotFoundError):
+                    found.add(self.manifests.read(name).manifest.documents_digest)
+        return found - {""}
+
     def copy(self, source: str, destination: str) -> None:
         """Give a model a second name. Raises NotFound, BadRequest, StorageFull."""
         require_name(source, "source")

@@ -97,6 +97,7 @@ class House:
         self.speeds = Speeds(settings.home / "cache")
         self.toolbox = Toolbox(settings.tools)
         self._identities = Identities(settings)
+        self._knowledge_path = settings.home / "knowledge"
         self._knowledge: KnowledgeRoom | None = None
 
     def knowledge(self) -> KnowledgeRoom:
@@ -105,7 +106,7 @@ class House:
             # Only who asks for documents needs a database, and most do not.
             from dimora.knowledge.room import KnowledgeRoom
 
-            self._knowledge = KnowledgeRoom(self.settings.home / "knowledge")
+            self._knowledge = KnowledgeRoom(self._knowledge_path, embedder_name=_embedder_name)
         return self._knowledge
 
     async def start(self) -> None:
@@ -113,7 +114,9 @@ class House:
         self.audit.check()
 
     async def tidy(self) -> None:
-        """Remove files no model needs, such as a pull that was given up; for servers, at start."""
+        """Remove files no model needs, such as a pull that was given up, and what is known of the
+        documents of models that are gone; for servers, at start."""
+        await self._forget_models()
         if self.settings.no_prune:
             return
         try:
@@ -121,6 +124,17 @@ class House:
         except DimoraError as why:
             # Models on a share that may only be read are served all the same.
             _log.warning("old files were not removed: %s", why.message)
+
+    async def _forget_models(self) -> None:
+        if not self.models.blobs.directory.is_dir() or not any(self._knowledge_path.glob("*.db")):
+            return
+        # With a database, which a house without documents does not need.
+        from dimora.runtime.knowing import forget_models
+
+        try:
+            await forget_models(self.knowledge(), self.models)
+        except DimoraError as why:
+            _log.warning("old documents were not removed: %s", why.message)
 
     async def close(self) -> None:
         """End all workers; safe to call twice."""
@@ -194,6 +208,11 @@ class House:
             draft=files.draft,
             folder=files.folder,
         )
+
+
+def _embedder_name(text: str) -> str:
+    """The one name an embedding model has, however it was written."""
+    return text if is_file_name(text) else full_name(text)
 
 
 class _Visit:

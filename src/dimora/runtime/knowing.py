@@ -7,12 +7,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 
-from dimora.core.errors import Forbidden, NotFound
+from dimora.core.errors import DimoraError, Forbidden, NotFound
 from dimora.core.types import Principal
 from dimora.knowledge.room import KnowledgeRoom, WorkspaceKnowledge
 from dimora.models.store import ModelStore
 from dimora.storage.disk import disk_errors
 from dimora.tasks.base import Model
+from dimora.tasks.grounding import HIDDEN
 from dimora.tasks.knowing import Collection, Count, KnownDocument, Offered, Piece
 
 
@@ -48,10 +49,8 @@ class KnowledgeFor(WorkspaceKnowledge):
                 name=name, data=data, digest=digest.removeprefix("sha256:"), size_bytes=len(data)
             )
 
-    async def forget_everywhere(self, collection: str) -> None:
-        for place in self._room.everywhere():
-            with suppress(NotFound):
-                await WorkspaceKnowledge(place).drop_collection(collection)
+    async def forget_models(self) -> None:
+        await forget_models(self._room, self._models)
 
     async def is_known(self, collection: str, offered: Offered) -> KnownDocument | None:
         if offered.path:
@@ -66,3 +65,24 @@ class KnowledgeFor(WorkspaceKnowledge):
         async with aclosing(super().pieces(offered, count, budget_tokens)) as made:
             async for one in made:
                 yield one
+
+
+async def forget_models(room: KnowledgeRoom, models: ModelStore) -> None:
+    """See tasks.knowing.Knowledge."""
+    first: DimoraError | None = None
+    for place in room.everywhere():
+        knowledge = WorkspaceKnowledge(place)
+        try:
+            told = [one.name for one in await knowledge.collections() if one.hidden]
+            of_models = {name for name in told if name.startswith(HIDDEN)}
+            if of_models:
+                # Asked last: what a new model knows is made after the model.
+                digests = await asyncio.to_thread(models.documents_digests)
+                of_models -= {HIDDEN + digest for digest in digests}
+            for name in sorted(of_models):
+                with suppress(NotFound):
+                    await knowledge.drop_collection(name)
+        except DimoraError as why:
+            first = first or why
+    if first is not None:
+        raise first

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import PurePath
 
-from dimora.core.errors import BadRequest
+from dimora.core.errors import BadRequest, NotFound
 from dimora.core.types import Done, Event, Request, Usage
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.embedding import Embedder
@@ -16,12 +16,15 @@ from dimora.tasks.retrieving import DEFAULT_COLLECTION, collection_or_none
 
 RIGHT: Right = "manage"
 
+# A share that is away may have thousands of files.
+_WARNINGS = 5
+
 
 class AddDocuments(Request, frozen=True, kw_only=True, tag="add_documents"):
     """`model` embeds; empty means the collection's, or that of the settings for a new one.
 
     `paths` may be named at the terminal alone; without paths and `data` the folders that the
-    collection has are read anew. `data` is a file that is sent, of this `name`; where it is None
+    collection has are read anew; of one that is not there nothing is forgotten. `data` is a file that is sent, of this `name`; where it is None
     and there is a name, the request's content is the file. With `keep_folders` the folders among
     the paths are read anew the next time. `piece_tokens` is what a passage has at most. Files that
     could not be read are tried again, unless `retry` is false and they are unchanged.
@@ -49,13 +52,13 @@ async def run(request: AddDocuments, rooms: Rooms) -> AsyncIterator[Event]:
     if not 32 <= request.piece_tokens <= 2048:
         raise BadRequest("a passage has 32 to 2048 tokens", param="piece_tokens")
     there = await collection_or_none(rooms, request.collection)
-    offers, folders = await _offers(request, rooms, there)
-    new = offers
+    offers, folders, warnings = await _offers(request, rooms, there)
+    new = files = [each for each in offers if not each.error]
     if there:
         if request.model:
             # Refused where it was made with another one.
             await rooms.knowledge.make_collection(there.name, request.model)
-        known, new = await _known_and_new(rooms, there, offers, retry=request.retry)
+        known, new = await _known_and_new(rooms, there, files, retry=request.retry)
         for document in known:
             yield Ingested(document=document, became="unchanged")
     usage = Usage()
@@ -66,7 +69,7 @@ async def run(request: AddDocuments, rooms: Rooms) -> AsyncIterator[Event]:
             async for place in embedder.wait():
                 yield place
             there = there or await rooms.knowledge.make_collection(request.collection, name)
-            await _keep_folders(request, rooms, there, folders)
+            warnings += await _keep_folders(request, rooms, there, offers, folders)
             steps = ingest(
                 rooms,
                 there,
@@ -80,45 +83,99 @@ async def run(request: AddDocuments, rooms: Rooms) -> AsyncIterator[Event]:
                     yield step
             usage = embedder.usage()
     else:
-        await _keep_folders(request, rooms, there, folders)
+        warnings += await _keep_folders(request, rooms, there, offers, folders)
     async with aclosing(_forget(rooms, there, offers, folders)) as gone:
         async for removed in gone:
             yield removed
     yield DocumentsAdded(
         collection=await rooms.knowledge.collection(there.name),
         usage=usage,
-        warnings=(*request.warnings, *(() if offers else ("there is no file to read",))),
+        warnings=(
+            *request.warnings,
+            *warnings,
+            *_some([each.warning for each in offers if each.error]),
+            *(() if files else ("there is no file to read",)),
+        ),
     )
 
 
+def _some(warnings: Sequence[str]) -> list[str]:
+    more = len(warnings) - _WARNINGS
+    return [*warnings[:_WARNINGS], *([f"and {more} places more"] if more > 0 else [])]
+
+
 async def _keep_folders(
-    request: AddDocuments, rooms: Rooms, collection: Collection, folders: Sequence[str]
-) -> None:
-    """Raises Conflict for two of one name, before anything is read."""
-    kept = tuple(dict.fromkeys((*collection.folders, *folders)))
-    if request.keep_folders and kept != collection.folders:
+    request: AddDocuments,
+    rooms: Rooms,
+    collection: Collection,
+    offers: Sequence[Offered],
+    folders: Sequence[str],
+) -> list[str]:
+    """Warnings. Raises Conflict for two of one name, before anything is read."""
+    if not request.keep_folders:
+        return []
+    # Written as text its path is another: nobody could open it the next time.
+    nameless = {
+        each.folder for each in offers if not PurePath(each.path).is_relative_to(each.folder)
+    }
+    kept = tuple(
+        folder
+        for folder in dict.fromkeys((*collection.folders, *folders))
+        if folder not in nameless
+    )
+    if kept != collection.folders:
         await rooms.knowledge.change_collection(collection.name, folders=kept)
+    return [
+        f"{folder!r} is not kept to be read anew, since its path is no UTF-8"
+        for folder in sorted(nameless)
+    ]
 
 
 async def _offers(
     request: AddDocuments, rooms: Rooms, there: Collection | None
-) -> tuple[list[Offered], list[str]]:
-    """The files, and the folders they were found in."""
+) -> tuple[list[Offered], list[str], list[str]]:
+    """The files, the folders they were found in, and warnings."""
     if request.name:
         data = request.data if request.data is not None else await _content(rooms)
         sent = Offered(
             name=request.name, data=data, size_bytes=len(data), modified_at=request.modified_at
         )
-        return [sent], []
-    paths = request.paths or (there.folders if there else ())
+        return [sent], [], []
+    kept = there.folders if there else ()
+    paths, warnings = request.paths or kept, []
     if not paths:
         raise BadRequest("there is nothing to add", hint="name files or folders", param="paths")
-    offers = await rooms.knowledge.offers(paths)
+    if request.paths:
+        offers = await rooms.knowledge.offers(paths)
+    else:
+        offers, paths, warnings = await _offers_of_kept(rooms, kept)
     folders = [each.folder for each in offers if each.folder]
     # A folder that was emptied offers nothing, and is known all the same.
     named = {str(PurePath(path)) for path in paths}
-    folders += [folder for folder in (there.folders if there else ()) if folder in named]
-    return offers, list(dict.fromkeys(folders))
+    folders += [folder for folder in kept if folder in named]
+    return offers, list(dict.fromkeys(folders)), warnings
+
+
+async def _offers_of_kept(
+    rooms: Rooms, kept: Sequence[str]
+) -> tuple[list[Offered], list[str], list[str]]:
+    """The files of those folders that are there, these folders, and what to say of the others."""
+    found: dict[str, Offered] = {}
+    there: list[str] = []
+    warnings: list[str] = []
+    for folder in kept:
+        try:
+            offers = await rooms.knowledge.offers([folder])
+        except NotFound:
+            warnings.append(
+                f"the folder {folder!r} is not there, and what is known of it is kept:"
+                f" `dimora knowledge remove {PurePath(folder).name}/` lets go of it"
+            )
+            continue
+        there.append(folder)
+        for each in offers:
+            found.setdefault(each.name if each.error else each.path, each)
+    return list(found.values()), there, warnings
 
 
 async def _known_and_new(
@@ -132,7 +189,11 @@ async def _known_and_new(
     known: list[KnownDocument] = []
     new: list[Offered] = []
     for offered in offers:
-        document = await rooms.knowledge.is_known(collection.name, offered)
+        try:
+            document = await rooms.knowledge.is_known(collection.name, offered)
+        except (BadRequest, NotFound):
+            # It is locked, or gone by now: what reads it tells that of this one file.
+            document = None
         before = failed.get(offered.name)
         if before and (before.size_bytes, before.modified_at) == (
             offered.size_bytes,

@@ -81,7 +81,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     of it, for a folder of files of the digests of all.
     `adapters` are digests of adapter files, each with its scale.
     `draft` is the model that guesses ahead, as far as its file tells.
-    `documents` are the names of documents that belong to the model, `document_bytes` their size.
+    `documents` are the names of documents that belong to the model, `document_bytes` their size;
+    `documents_digest` is of their names and bytes (64 hex digits, or empty).
     `chat_template` is the Jinja template in the model file, `template` the Go one of the manifest.
     `metadata` holds all key-values of the model file; long arrays are lists cut to nothing.
     `fim` holds the fill-in-the-middle tokens (prefix, suffix, middle) or is empty.
@@ -113,6 +114,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     draft_digest: str = ""
     draft: Model | None = None
     documents: tuple[str, ...] = ()
+    documents_digest: str = ""
     document_bytes: int = 0
     renderer: str = ""
     parser: str = ""

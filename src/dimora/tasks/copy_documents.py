@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from dimora.core.types import Done, Event, Request
 from dimora.tasks.base import Right, Rooms
-from dimora.tasks.kept_files import copy_kept
+from dimora.tasks.kept_files import copy_kept, kept_files
 from dimora.tasks.knowing import Ingested
 
 RIGHT: Right = "manage"
@@ -20,8 +20,8 @@ class CopyDocuments(Request, frozen=True, kw_only=True, tag="copy_documents"):
 
 
 async def run(request: CopyDocuments, rooms: Rooms) -> AsyncIterator[Event]:
-    """An Ingested for each, then Done. Raises NotFound, Conflict."""
-    await rooms.knowledge.collection(request.collection)
-    for id_ in request.documents:
-        yield Ingested(document=await copy_kept(rooms, id_, request.collection), became="added")
+    """An Ingested for each, then Done. Raises NotFound, Conflict, before anything is put in."""
+    collection = await rooms.knowledge.collection(request.collection)
+    for kept in await kept_files(rooms, request.documents, collection.embedder):
+        yield Ingested(document=await copy_kept(rooms, kept, collection.name), became="added")
     yield Done(warnings=request.warnings)

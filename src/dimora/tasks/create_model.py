@@ -38,7 +38,7 @@ async def run(request: CreateModel, rooms: Rooms) -> AsyncIterator[Event]:
         rooms.forecast(model, model.options)
     except UnsupportedFeature as why:
         warnings.append(f"the model is made, and cannot be run here: {why.text}")
-    if before is not None and before.summary.digest != model.summary.digest:
+    if before is not None:
         await forget_documents(rooms, before)
     if model.documents:
         try:

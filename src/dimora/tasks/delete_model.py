@@ -21,6 +21,6 @@ async def run(request: DeleteModel, rooms: Rooms) -> AsyncIterator[Event]:
     model = readable_or_none(rooms, request.model)
     rooms.models.delete(request.model)
     if model is not None:
-        await forget_documents(rooms, model)
         await rooms.unload(model)
+        await forget_documents(rooms, model)
     yield Done(warnings=request.warnings)

@@ -85,15 +85,22 @@ class Grounding:
 
         The embedding model is given back before it ends, so that nobody holds two.
         """
+        try:
+            async with aclosing(self._search()) as steps:
+                async for step in steps:
+                    yield step
+        except NotFound as why:
+            if self._model is None:
+                raise
+            # A model answers without its documents too.
+            self.warnings.append(f"the model's documents were not searched: {why.text}")
+
+    async def _search(self) -> AsyncGenerator[Event, None]:
         if self._model is not None:
-            try:
-                async with aclosing(take_in_documents(self._rooms, self._model)) as steps:
-                    async for step in steps:
-                        if not isinstance(step, Ingested):
-                            yield step
-            except NotFound as why:
-                self.warnings.append(f"the model's documents were not searched: {why.text}")
-                return
+            async with aclosing(take_in_documents(self._rooms, self._model)) as steps:
+                async for step in steps:
+                    if not isinstance(step, Ingested):
+                        yield step
             name = collection_of(self._model)
             self._wish = msgspec.structs.replace(self._wish, collections=(name,))
         collections = await searched(self._rooms, self._wish)
@@ -188,8 +195,8 @@ def question_of(messages: Sequence[Message]) -> str:
 
 
 def collection_of(model: Model) -> str:
-    """The hidden collection of a model's documents."""
-    return HIDDEN + model.summary.digest[:32]
+    """The hidden collection of a model's documents, which models of the same ones share."""
+    return HIDDEN + model.documents_digest
 
 
 async def take_in_documents(rooms: Rooms, model: Model) -> AsyncGenerator[Event, None]:
@@ -199,7 +206,7 @@ async def take_in_documents(rooms: Rooms, model: Model) -> AsyncGenerator[Event,
     """
     name = collection_of(model)
     there = await collection_or_none(rooms, name)
-    if there and len(await rooms.knowledge.documents(name)) >= len(model.documents):
+    if there and there.documents >= len(model.documents):
         return
     embedder = Embedder(there.embedder if there else rooms.default_embedder, rooms)
     async with embedder:
@@ -230,6 +237,7 @@ async def _new_to(
 
 
 async def forget_documents(rooms: Rooms, model: Model) -> None:
-    """What is known of a model's documents goes with it, whoever asked them."""
+    """What is known of a model's documents goes with the last model that has them, whoever asked
+    them."""
     if model.documents:
-        await rooms.knowledge.forget_everywhere(collection_of(model))
+        await rooms.knowledge.forget_models()

@@ -13,7 +13,7 @@ from dimora.core.types import Done, Event, Request
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.embedding import Embedder
 from dimora.tasks.ingesting import ingest
-from dimora.tasks.kept_files import FILES, kept_name
+from dimora.tasks.kept_files import FILES, files_embedder, kept_name
 from dimora.tasks.knowing import Ingested, KnownDocument, Offered
 
 RIGHT: Right = "manage"
@@ -21,7 +21,7 @@ _NAME_CHARACTERS = 255
 
 
 class KeepFile(Request, frozen=True, kw_only=True, tag="keep_file"):
-    """`model` embeds; empty means that of the settings."""
+    """`model` embeds; empty means that of the files that are kept, or of the settings."""
 
     name: str
     data: bytes
@@ -40,13 +40,12 @@ async def run(request: KeepFile, rooms: Rooms) -> AsyncIterator[Event]:
         raise BadRequest("the file has no name, or nothing in it", param="file")
     id_ = f"file-{secrets.token_hex(12)}"
     found: KnownDocument | None = None
-    embedder = Embedder(request.model or rooms.default_embedder, rooms)
+    model = request.model or await files_embedder(rooms)
+    embedder = Embedder(model, rooms)
     async with embedder:
         async for place in embedder.wait():
             yield place
-        collection = await rooms.knowledge.make_collection(
-            FILES, request.model or rooms.default_embedder, hidden=True
-        )
+        collection = await rooms.knowledge.make_collection(FILES, model, hidden=True)
         offered = Offered(
             name=kept_name(id_, name), data=request.data, size_bytes=len(request.data)
         )

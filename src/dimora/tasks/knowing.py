@@ -131,7 +131,10 @@ class Offered(msgspec.Struct, frozen=True, kw_only=True):
     """A file that may be taken in: either `path` on this machine, or its bytes.
 
     `folder` is the path of the folder it was found in, of those that were named. `digest` is the
-    sha256 in hexadecimal digits where it is known beforehand.
+    sha256 in hexadecimal digits where it is known beforehand. Name and folder are always text; the
+    path is for this machine alone, whose names need not be UTF-8.
+
+    `error` says why nobody can look at what is there: a file, or a folder with all below it.
     """
 
     name: str
@@ -141,6 +144,13 @@ class Offered(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
     size_bytes: int = 0
     modified_at: float = 0.0
+    error: str = ""
+
+    @property
+    def warning(self) -> str:
+        """For people; empty where there is no error."""
+        told = f"{self.name!r} cannot be read, and what is known of it is kept: {self.error}"
+        return told if self.error else ""
 
 
 Count = Callable[[str], Awaitable[int]]
@@ -150,10 +160,18 @@ Count = Callable[[str], Awaitable[int]]
 def gone_from(
     folders: Iterable[str], offers: Iterable[Offered], known: Iterable[KnownDocument]
 ) -> list[KnownDocument]:
-    """What was known of these folders and is not offered any more."""
+    """What was known of these folders and is not offered any more; not what nobody can look at."""
+    offers = list(offers)
     tops = tuple(f"{PurePath(folder).name}/" for folder in folders)
+    unseen = tuple(f"{each.name}/" for each in offers if each.error)
     there = {each.name for each in offers}
-    return [each for each in known if each.name.startswith(tops) and each.name not in there]
+    return [
+        each
+        for each in known
+        if each.name.startswith(tops)
+        and not each.name.startswith(unseen)
+        and each.name not in there
+    ]
 
 
 class Knowledge(Protocol):
@@ -181,8 +199,9 @@ class Knowledge(Protocol):
     async def drop_collection(self, name: str) -> None:
         """Leaves no row, vector or word of it."""
 
-    async def forget_everywhere(self, collection: str) -> None:
-        """Drop it in every workspace: a model's documents go with the model."""
+    async def forget_models(self) -> None:
+        """Drop the documents that belong to no model any more, in every workspace: they go with
+        their model. Raises the first error, once every workspace was tried."""
 
     async def documents(self, collection: str) -> list[KnownDocument]:
         """By name."""
@@ -219,13 +238,13 @@ class Knowledge(Protocol):
         pieces: Sequence[Piece],
         vectors: Sequence[Sequence[float]],
     ) -> KnownDocument:
-        """Takes the place of the document of the same name, at once and whole, and keeps its id
-        unless it brings one. Chunks, tokens and `added_at` are filled in. Vectors need not be of
+        """Takes the place of the document of the same name, at once and whole, and keeps its id.
+        Raises Conflict (`document_exists`) for one that brings another id. Chunks, tokens and `added_at` are filled in. Vectors need not be of
         length one, and are of one width in a collection."""
 
     async def copy(self, collection: str, document: str, target: str, name: str) -> KnownDocument:
         """The document, its pieces and vectors into another collection with the same embedder, by
-        another name and the same id. Raises Conflict."""
+        another name and the same id. Raises Conflict, as `put` does for a name that is taken."""
 
     async def remove(self, collection: str, document: str) -> KnownDocument:
         """By id or name; leaves no row, vector or word of it."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from dimora.core.types import Done, Event, Request
 from dimora.tasks.base import Right, Rooms
-from dimora.tasks.kept_files import copy_kept
+from dimora.tasks.kept_files import copy_kept, files_embedder, kept_files
 from dimora.tasks.show_collection import CollectionTold
 from dimora.tasks.writing import require
 
@@ -14,8 +14,9 @@ RIGHT: Right = "manage"
 
 
 class MakeCollection(Request, frozen=True, kw_only=True, tag="make_collection"):
-    """`model` embeds its documents; empty means that of the settings. One that is there already
-    is left as it is. `documents` are ids of files that were kept, to be put in at once."""
+    """`model` embeds its documents; empty means that of the files that are kept, or of the
+    settings. One that is there already is left as it is. `documents` are ids of files that were
+    kept, to be put in at once."""
 
     collection: str
     about: str = ""
@@ -23,12 +24,13 @@ class MakeCollection(Request, frozen=True, kw_only=True, tag="make_collection"):
 
 
 async def run(request: MakeCollection, rooms: Rooms) -> AsyncIterator[Event]:
-    """One CollectionTold, then Done. Raises NotFound, BadRequest, Conflict."""
-    model = rooms.models.find(request.model or rooms.default_embedder)
-    require(model, "embedding", "embedding")
-    name = request.model or rooms.default_embedder
+    """One CollectionTold, then Done. Raises NotFound, BadRequest, Conflict, before anything is
+    made."""
+    name = request.model or await files_embedder(rooms)
+    require(rooms.models.find(name), "embedding", "embedding")
+    documents = await kept_files(rooms, request.documents, name)
     made = await rooms.knowledge.make_collection(request.collection, name)
-    for document in request.documents:
+    for document in documents:
         await copy_kept(rooms, document, made.name)
     if request.about:
         made = await rooms.knowledge.change_collection(made.name, about=request.about)

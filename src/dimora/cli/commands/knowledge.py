@@ -76,7 +76,7 @@ def add_command(paths: tuple[str, ...], collection: str, embedder: str, watch: b
         pull_if_missing(door, embedder or settings.embedder)
         if not embedder and not has_collection(door, collection):
             embedder = settings.embedder
-        adding = Adding(door, collection, paths, embedder)
+        adding = Adding(door, collection, paths, embedder, settings)
         tally = adding.add()
         click.echo(tally.tell())
         while watch:
@@ -220,8 +220,8 @@ def status_command(collection: str, as_json: bool) -> None:
 @_COLLECTION
 @click.option("--all", "everything", is_flag=True, help="The whole collection.")
 def remove_command(documents: tuple[str, ...], collection: str, everything: bool) -> None:
-    """Remove documents, by name or id, or all below a folder (`NAME/`)."""
-    from dimora.cli.knowing import Tally
+    """Remove documents, by name or id, or all below a folder (`NAME/`), which `add` then leaves."""
+    from dimora.cli.knowing import Tally, warn
     from dimora.tasks.delete_collection import DeleteCollection
     from dimora.tasks.remove_documents import RemoveDocuments
 
@@ -235,8 +235,7 @@ def remove_command(documents: tuple[str, ...], collection: str, everything: bool
         tally = Tally()
         request = RemoveDocuments(collection=collection, documents=documents)
         with closing(door.ask(request)) as events:
-            for _ in tally.hear(events):
-                pass
+            warn(tally.hear(events))
     click.echo(tally.tell())
 
 

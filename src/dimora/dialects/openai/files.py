@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dimora.core.errors import BadRequest, DimoraError, NotFound
-from dimora.core.types import Done, Event, Request
+from dimora.core.types import Done, Event
 from dimora.dialects._writing import encode, find_event, last_done, warning_fields
 from dimora.dialects.base import Asked, Incoming
 from dimora.dialects.openai import words
+from dimora.tasks.delete_file import DeleteFile
 from dimora.tasks.keep_file import FileKept, KeepFile
 from dimora.tasks.kept_files import FILES, name_of
-from dimora.tasks.knowing import Ingested, KnownDocument
-from dimora.tasks.remove_documents import RemoveDocuments
+from dimora.tasks.knowing import KnownDocument
 from dimora.tasks.show_collection import CollectionTold, ShowCollection
 
 _PURPOSES = ("assistants", "user_data", "vision", "batch", "fine-tune", "evals")
@@ -51,8 +51,7 @@ def decode_file(incoming: Incoming) -> Asked:
 
 def decode_delete(incoming: Incoming) -> Asked:
     id_ = incoming.path["file"]
-    request: Request = RemoveDocuments(collection=FILES, documents=(id_,))
-    return Asked(request, Folded(lambda events: deleted(_removed(events), "file"), NO_FILE))
+    return Asked(DeleteFile(document=id_), Folded(lambda _: deleted(id_, "file"), NO_FILE))
 
 
 def file_fields(document: KnownDocument, purpose: str = "user_data") -> dict[str, Any]:
@@ -76,11 +75,6 @@ def _told(events: Sequence[Event]) -> Sequence[KnownDocument]:
 
 def _one_file(events: Sequence[Event]) -> dict[str, Any]:
     return file_fields(_told(events)[0])
-
-
-def _removed(events: Sequence[Event]) -> str:
-    found = find_event(events, Ingested)
-    return found.document.id if found else ""
 
 
 def listed(entries: Any) -> dict[str, Any]:
