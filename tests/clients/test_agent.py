@@ -125,6 +125,8 @@ class Terminal:
             [sys.executable, "-m", "dimora", "agent", "--forced", "--model", CHAT_MODEL, *words],
             env=environment(home, DIMORA_ENGINE="echo"),
             stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+            # Who runs these tests in the background of a shell ignores it, and children do then.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         os.close(slave)
         self.shown = ""
