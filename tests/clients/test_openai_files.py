@@ -85,12 +85,47 @@ def test_a_store_finds_what_its_files_say_in_any_language(client):
         client.vector_stores.search(store.id, query="rent")
 
 
+def test_batches_of_files_are_sent_and_waited_for(client):
+    store = client.vector_stores.create(name="batches")
+    told = client.vector_stores.file_batches.upload_and_poll(
+        store.id, files=[("lease.md", LEASE), ("torta.txt", RECIPE.encode())]
+    )
+    assert (told.status, told.file_counts.completed) == ("completed", 2)
+    ids = [each.id for each in client.vector_stores.files.list(store.id)]
+    again = client.vector_stores.create(name="again")
+    told = client.vector_stores.file_batches.create(again.id, files=[{"file_id": i} for i in ids])
+    assert told.file_counts.total == 2
+    assert [each.id for each in client.vector_stores.files.list(again.id)] == ids
+    with pytest.raises(openai.NotFoundError):
+        client.vector_stores.file_batches.retrieve("vsfb_1", vector_store_id=store.id)
+    for each in (store, again):
+        client.vector_stores.delete(each.id)
+
+
 def test_two_files_of_one_name_are_two(client):
     first, second = send(client, "a.txt", b"Cats are grey."), send(client, "a.txt", b"Dogs bark.")
     store = client.vector_stores.create(name="pets", file_ids=[first.id, second.id])
     found = client.vector_stores.search(store.id, query="Which animal barks?")
     assert {each.file_id for each in found.data} == {first.id, second.id}
     client.vector_stores.delete(store.id)
+
+
+def test_a_file_that_is_deleted_is_in_no_store(client):
+    lease, recipe = send(client, "lease.md", LEASE), send(client, "torta.txt", RECIPE.encode())
+    store = client.vector_stores.create(name="both", file_ids=[lease.id, recipe.id])
+    client.files.delete(lease.id)
+    assert {each.id for each in client.vector_stores.files.list(store.id)} == {recipe.id}
+    page = client.vector_stores.search(store.id, query="monthly rent")
+    assert lease.id not in {each.file_id for each in page.data}
+    client.vector_stores.delete(store.id)
+
+
+def test_a_store_is_made_of_all_its_files_or_not_at_all(client):
+    kept = send(client, "a.txt", b"Cats are grey.")
+    before = {each.id for each in client.vector_stores.list()}
+    with pytest.raises(openai.NotFoundError):
+        client.vector_stores.create(name="half", file_ids=[kept.id, "file-none"])
+    assert {each.id for each in client.vector_stores.list()} == before
 
 
 def test_rerank_puts_the_answer_first(server):

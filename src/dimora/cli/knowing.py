@@ -6,19 +6,24 @@ path that a client names.
 
 from __future__ import annotations
 
+import hashlib
+import os
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 
 import click
+import msgspec
 
 from dimora.cli.asking import ask_one, ask_quietly, show_progress
 from dimora.cli.door import Door
 from dimora.cli.words import harmless
-from dimora.core.errors import DimoraError, NotFound
-from dimora.core.types import Event, Progress
+from dimora.core.errors import Conflict, DimoraError, NotFound
+from dimora.core.settings import Settings
+from dimora.core.types import Done, Event, Progress
+from dimora.storage.disk import make_private_directory, write_whole
 from dimora.tasks.add_documents import AddDocuments
 from dimora.tasks.knowing import Ingested, KnownDocument, Offered, Passage, gone_from
 from dimora.tasks.remove_documents import RemoveDocuments
@@ -60,29 +65,45 @@ class Tally:
 class Adding:
     """Takes files and folders into a collection, once or again and again."""
 
-    def __init__(self, door: Door, collection: str, paths: Sequence[str], embedder: str) -> None:
+    def __init__(
+        self,
+        door: Door,
+        collection: str,
+        paths: Sequence[str],
+        embedder: str,
+        settings: Settings,
+    ) -> None:
         self._door = door
         self._collection = collection
         self._paths = tuple(str(Path(path).absolute()) for path in paths)
         self._embedder = embedder
+        self._settings = settings
         # Files that were sent, as they were then.
-        self._sent: dict[str, Offered] = {}
+        self._sent: dict[str, Offered] | None = None
+        self._remembered: dict[Path, _SentFolder] = {}
+        self._told: set[str] = set()
 
     def add(self) -> Tally:
         """A bar shows how far it is."""
         tally = Tally()
         with closing(self._steps(retry=True)) as steps:
-            for warning in show_progress(tally.hear(steps)):
-                click.echo(f"Warning: {warning}", err=True)
+            self._warn(show_progress(tally.hear(steps)))
         return tally
 
     def look_again(self) -> Tally:
         """What changed since; says nothing but what could not be read."""
         tally = Tally()
         with closing(self._steps(retry=False)) as steps:
-            for _ in tally.hear(steps):
-                pass
+            for event in tally.hear(steps):
+                self._warn(event.warnings if isinstance(event, Done) else ())
         return tally
+
+    def _warn(self, warnings: Iterable[str]) -> None:
+        """Each once, however often it is looked."""
+        for warning in warnings:
+            if warning not in self._told:
+                click.echo(harmless(f"Warning: {warning}"), err=True)
+            self._told.add(warning)
 
     def _steps(self, *, retry: bool) -> Generator[Event, None, None]:
         if self._door.is_remote:
@@ -93,25 +114,81 @@ class Adding:
         return self._door.ask(request)
 
     def _send(self) -> Generator[Event, None, None]:
-        """With a server: each file is sent, and what is gone from a folder is removed."""
+        """With a server: each file is sent, and what was sent of a folder and is gone from it is
+        removed. Raises Conflict for another folder of the same name, before anything is sent."""
         # Only this command needs to look at files the way the house does.
         from dimora.knowledge.offering import offers_of
 
         offers = offers_of(self._paths)
-        new = [each for each in offers if self._sent.get(each.path) != each]
+        folders = self._folders()
+        before = self._sent or {}
+        new = [each for each in offers if not each.error and before.get(each.path) != each]
         total = sum(each.size_bytes for each in new)
         done = 0
-        for offered in new:
-            status = "reading documents"
-            yield Progress(status=status, total_bytes=total, completed_bytes=done)
-            yield from _send_one(self._door, self._collection, offered, self._embedder)
-            done += offered.size_bytes
-        yield Progress(status="reading documents", total_bytes=total, completed_bytes=done)
+        warnings = [each.warning for each in offers if each.error]
         there = {each.path: each for each in offers}
-        is_changed = there.keys() != self._sent.keys()
+        try:
+            for offered in new:
+                status = "reading documents"
+                yield Progress(status=status, total_bytes=total, completed_bytes=done)
+                yield from _send_one(self._door, self._collection, offered, self._embedder)
+                done += offered.size_bytes
+                for folder in folders:
+                    folder.note(offered)
+            yield Progress(status="reading documents", total_bytes=total, completed_bytes=done)
+            if folders and (self._sent is None or there.keys() != self._sent.keys()):
+                warnings += yield from self._remove_gone(folders, offers)
+        finally:
+            for folder in folders:
+                folder.keep()
         self._sent = there
-        if is_changed and (gone := _gone(self._door, self._collection, offers)):
-            yield from self._door.ask(RemoveDocuments(collection=self._collection, documents=gone))
+        yield Done(warnings=tuple(warnings))
+
+    def _remove_gone(
+        self, folders: Sequence[_SentFolder], offers: Sequence[Offered]
+    ) -> Generator[Event, None, list[str]]:
+        """Gives warnings."""
+        known = self._known()
+        gone = gone_from((folder.text for folder in folders), offers, known)
+        ours = tuple(
+            each.id for each in gone if any(folder.has_sent(each.name) for folder in folders)
+        )
+        if ours:
+            request = RemoveDocuments(collection=self._collection, documents=ours)
+            with closing(self._door.ask(request)) as events:
+                yield from (event for event in events if isinstance(event, Ingested))
+        names = {each.name for each in offers} | {d.name for d in known if d.id not in ours}
+        for folder in folders:
+            folder.forget_all_but(names)
+        others = len(gone) - len(ours)
+        told = (
+            f"{others} documents below folders of these names were not sent from here, and are"
+            " kept: `dimora knowledge remove` takes them out"
+        )
+        return [told] if others else []
+
+    def _folders(self) -> list[_SentFolder]:
+        """Those that were named, an emptied one too."""
+        from dimora.knowledge.offering import whole_path
+
+        for path in map(whole_path, self._paths):
+            # Path.is_dir raises where nobody may look.
+            if path not in self._remembered and os.path.isdir(path):  # noqa: PTH112
+                place = f"{self._settings.host}\n{self._collection}"
+                made = _SentFolder(self._settings.home / "sent", place, path)
+                others = [each for each in self._remembered if each.name == path.name]
+                if others or (made.others and made.others & {_mark(d.name) for d in self._known()}):
+                    raise Conflict(
+                        f"two folders of one collection have the same name, {path.name!r}",
+                        hint="the documents of one would take the place of those of the other:"
+                        " make another collection for it",
+                    )
+                self._remembered[path] = made
+        return list(self._remembered.values())
+
+    def _known(self) -> tuple[KnownDocument, ...]:
+        request = ShowCollection(collection=self._collection, or_empty=True)
+        return ask_one(self._door, request, CollectionTold).documents
 
 
 def _send_one(door: Door, collection: str, offered: Offered, embedder: str) -> Iterator[Event]:
@@ -136,12 +213,53 @@ def _send_one(door: Door, collection: str, offered: Offered, embedder: str) -> I
         yield Ingested(document=failed, became="failed")
 
 
-def _gone(door: Door, collection: str, offers: Sequence[Offered]) -> tuple[str, ...]:
-    folders = {each.folder for each in offers if each.folder}
-    if not folders:
-        return ()
-    told = ask_one(door, ShowCollection(collection=collection), CollectionTold)
-    return tuple(each.id for each in gone_from(folders, offers, told.documents))
+class _Sent(msgspec.Struct, frozen=True):
+    folder: str = ""
+    names: frozenset[str] = frozenset()
+
+
+class _SentFolder:
+    """Remembers in a small file what was sent of a folder: a server knows of it by its last name
+    alone, which is the name of other folders too. The file has digests: what is removed from the
+    server should leave no name here."""
+
+    def __init__(self, directory: Path, place: str, path: Path) -> None:
+        from dimora.knowledge.offering import storable_path
+
+        self.text = storable_path(path)
+        self._path = _mark(str(path))
+        self._file = directory / (_mark(f"{place}\n{path.name}") + ".json")
+        self._kept = _Sent()
+        with suppress(OSError, msgspec.MsgspecError):
+            self._kept = msgspec.json.decode(self._file.read_bytes(), type=_Sent)
+        is_ours = self._kept.folder == self._path
+        self._names = set(self._kept.names) if is_ours else set()
+        self.others = frozenset() if is_ours else self._kept.names
+
+    def note(self, offered: Offered) -> None:
+        """It was sent."""
+        if offered.folder == self.text:
+            self._names.add(_mark(offered.name))
+
+    def has_sent(self, name: str) -> bool:
+        return _mark(name) in self._names
+
+    def forget_all_but(self, names: Iterable[str]) -> None:
+        self._names &= {_mark(name) for name in names}
+
+    def keep(self) -> None:
+        kept = _Sent(self._path, frozenset(self._names))
+        if kept == self._kept:
+            return
+        # Without it nothing is removed the next time, and that is told then.
+        with suppress(OSError):
+            make_private_directory(self._file.parent)
+            write_whole(self._file, msgspec.json.encode(kept), mode=0o600)
+            self._kept = kept
+
+
+def _mark(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:32]
 
 
 def has_collection(door: Door, name: str) -> bool:

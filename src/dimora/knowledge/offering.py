@@ -109,7 +109,7 @@ def _offered(path: Path, told: os.stat_result, folder: Path | None) -> Offered:
     return Offered(
         name=_name(path, folder),
         path=str(path),
-        folder=_storable_path(folder) if folder else "",
+        folder=storable_path(folder) if folder else "",
         size_bytes=told.st_size,
         modified_at=told.st_mtime,
     )
@@ -119,7 +119,7 @@ def _unreadable(path: Path, why: OSError, folder: Path | None) -> Offered:
     return Offered(
         name=_name(path, folder),
         path=str(path),
-        folder=_storable_path(folder) if folder else "",
+        folder=storable_path(folder) if folder else "",
         error=why.strerror or "it cannot be read",
     )
 
@@ -129,7 +129,8 @@ def _name(path: Path, folder: Path | None) -> str:
     return "/".join(_storable(part) for part in inner if part)
 
 
-def _storable_path(path: Path) -> str:
+def storable_path(path: Path) -> str:
+    """As documents of this folder are told of; see Offered."""
     return str(PurePath(*map(_storable, path.parts)))
 
 

@@ -24,11 +24,12 @@ class AddDocuments(Request, frozen=True, kw_only=True, tag="add_documents"):
     """`model` embeds; empty means the collection's, or that of the settings for a new one.
 
     `paths` may be named at the terminal alone; without paths and `data` the folders that the
-    collection has are read anew; of one that is not there nothing is forgotten. `data` is a file that is sent, of this `name`; where it is None
-    and there is a name, the request's content is the file. With `keep_folders` the folders among
-    the paths are read anew the next time. `piece_tokens` is what a passage has at most. Files that
-    could not be read are tried again, unless `retry` is false and they are unchanged.
-    `modified_at` is the time of a file that is sent.
+    collection has are read anew, and of one that is not there nothing is forgotten. `data` is a
+    file that is sent, of this `name`; where it is None and there is a name, the request's content
+    is the file. With `keep_folders` the folders among the paths are read anew the next time.
+    `piece_tokens` is what a passage has at most. Files that could not be read are tried again,
+    unless `retry` is false and they are unchanged. `modified_at` is the time of a file that is
+    sent.
     """
 
     collection: str = DEFAULT_COLLECTION
@@ -69,7 +70,7 @@ async def run(request: AddDocuments, rooms: Rooms) -> AsyncIterator[Event]:
             async for place in embedder.wait():
                 yield place
             there = there or await rooms.knowledge.make_collection(request.collection, name)
-            warnings += await _keep_folders(request, rooms, there, offers, folders)
+            await _keep_folders(request, rooms, there, folders)
             steps = ingest(
                 rooms,
                 there,
@@ -83,7 +84,7 @@ async def run(request: AddDocuments, rooms: Rooms) -> AsyncIterator[Event]:
                     yield step
             usage = embedder.usage()
     else:
-        warnings += await _keep_folders(request, rooms, there, offers, folders)
+        await _keep_folders(request, rooms, there, folders)
     async with aclosing(_forget(rooms, there, offers, folders)) as gone:
         async for removed in gone:
             yield removed
@@ -105,30 +106,12 @@ def _some(warnings: Sequence[str]) -> list[str]:
 
 
 async def _keep_folders(
-    request: AddDocuments,
-    rooms: Rooms,
-    collection: Collection,
-    offers: Sequence[Offered],
-    folders: Sequence[str],
-) -> list[str]:
-    """Warnings. Raises Conflict for two of one name, before anything is read."""
-    if not request.keep_folders:
-        return []
-    # Written as text its path is another: nobody could open it the next time.
-    nameless = {
-        each.folder for each in offers if not PurePath(each.path).is_relative_to(each.folder)
-    }
-    kept = tuple(
-        folder
-        for folder in dict.fromkeys((*collection.folders, *folders))
-        if folder not in nameless
-    )
-    if kept != collection.folders:
+    request: AddDocuments, rooms: Rooms, collection: Collection, folders: Sequence[str]
+) -> None:
+    """Raises Conflict for two of one name, before anything is read."""
+    kept = tuple(dict.fromkeys((*collection.folders, *folders)))
+    if request.keep_folders and kept != collection.folders:
         await rooms.knowledge.change_collection(collection.name, folders=kept)
-    return [
-        f"{folder!r} is not kept to be read anew, since its path is no UTF-8"
-        for folder in sorted(nameless)
-    ]
 
 
 async def _offers(
@@ -142,7 +125,8 @@ async def _offers(
         )
         return [sent], [], []
     kept = there.folders if there else ()
-    paths, warnings = request.paths or kept, []
+    warnings: list[str] = []
+    paths: Sequence[str] = request.paths or kept
     if not paths:
         raise BadRequest("there is nothing to add", hint="name files or folders", param="paths")
     if request.paths:
@@ -167,6 +151,7 @@ async def _offers_of_kept(
         try:
             offers = await rooms.knowledge.offers([folder])
         except NotFound:
+            # Or its path is no UTF-8, and has to be named each time.
             warnings.append(
                 f"the folder {folder!r} is not there, and what is known of it is kept:"
                 f" `dimora knowledge remove {PurePath(folder).name}/` lets go of it"

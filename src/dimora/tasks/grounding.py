@@ -206,7 +206,8 @@ async def take_in_documents(rooms: Rooms, model: Model) -> AsyncGenerator[Event,
     """
     name = collection_of(model)
     there = await collection_or_none(rooms, name)
-    if there and there.documents >= len(model.documents):
+    # What could not be read is not tried at every question.
+    if there and there.documents + there.failed >= len(model.documents):
         return
     embedder = Embedder(there.embedder if there else rooms.default_embedder, rooms)
     async with embedder:

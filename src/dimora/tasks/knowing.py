@@ -239,8 +239,9 @@ class Knowledge(Protocol):
         vectors: Sequence[Sequence[float]],
     ) -> KnownDocument:
         """Takes the place of the document of the same name, at once and whole, and keeps its id.
-        Raises Conflict (`document_exists`) for one that brings another id. Chunks, tokens and `added_at` are filled in. Vectors need not be of
-        length one, and are of one width in a collection."""
+        Chunks, tokens and `added_at` are filled in. Vectors need not be of length one, and are of
+        one width in a collection. Raises Conflict (`document_exists`) for a document that brings
+        another id than that of its name."""
 
     async def copy(self, collection: str, document: str, target: str, name: str) -> KnownDocument:
         """The document, its pieces and vectors into another collection with the same embedder, by

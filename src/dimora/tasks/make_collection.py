@@ -27,7 +27,9 @@ async def run(request: MakeCollection, rooms: Rooms) -> AsyncIterator[Event]:
     """One CollectionTold, then Done. Raises NotFound, BadRequest, Conflict, before anything is
     made."""
     name = request.model or await files_embedder(rooms)
-    require(rooms.models.find(name), "embedding", "embedding")
+    model = rooms.models.find(name)
+    require(model, "embedding", "embedding")
+    name = model.name if request.model else name
     documents = await kept_files(rooms, request.documents, name)
     made = await rooms.knowledge.make_collection(request.collection, name)
     for document in documents:

@@ -117,8 +117,9 @@ def test_ids_of_two_documents_differ(keeper: Keeper):
     put(keeper, "notes", "a.txt", "one", id="file-1")
     with pytest.raises(Conflict):
         put(keeper, "notes", "b.txt", "two", id="file-1")
-    put(keeper, "notes", "a.txt", "one more", id="file-2")
-    assert [d.id for d in keeper.documents("notes")] == ["file-2"]
+    with pytest.raises(Conflict):
+        put(keeper, "notes", "a.txt", "one more", id="file-2")
+    assert [d.id for d in keeper.documents("notes")] == ["file-1"]
 
 
 def test_an_unchanged_file_is_known_by_its_time_and_a_touched_one_by_its_digest(

@@ -14,11 +14,21 @@ from pathlib import Path
 
 import pytest
 
-from dimora.core.errors import BadRequest, Forbidden, InvalidModel, NotFound
+from dimora.core.errors import (
+    BadRequest,
+    ConfigurationError,
+    Conflict,
+    Forbidden,
+    InvalidModel,
+    NotFound,
+)
 from dimora.core.settings import Settings
 from dimora.core.types import Principal
+from dimora.knowledge.keeping import Keeper
 from dimora.runtime.house import House, RoomsFor
 from dimora.runtime.knowing import KnowledgeFor
+from dimora.tasks.card import Card, Measured
+from dimora.tasks.grounding import collection_of
 from dimora.tasks.knowing import Filters, KnownDocument, Offered, Piece
 from tests.unit.knowledge.making import axis, count_words, known, pieces_of
 from tests.unit.models.making import OllamaStore, tiny_gguf
@@ -61,7 +71,7 @@ async def test_what_a_model_knows_is_forgotten_in_every_workspace(house: House):
         if workspace != "main":
             await mine.make_collection("model x", "e", hidden=True)
             await mine.put("model x", known("secret.txt"), pieces_of("a walnut"), [axis(0)])
-    await knowledge_of(house).forget_everywhere("model x")
+    await knowledge_of(house).forget_models()
     for workspace in ("main", "other", "Third One"):
         told = await knowledge_of(house, workspace).collections()
         assert [one.name for one in told] == ["notes"]
@@ -205,3 +215,80 @@ def test_a_house_that_starts_imports_no_database():
         "sys.exit('sqlcipher3' in sys.modules or 'dimora.knowledge.room' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
+
+
+def knowing(house: House, tmp_path: Path, name: str, *documents: bytes) -> str:
+    """A model with documents; the collection of what is known of them."""
+    weights = tiny_gguf(tmp_path / "m.gguf").read_bytes()
+    layers = [("model", weights), *(("document", data) for data in documents)]
+    store = OllamaStore(house.settings.models_path)
+    store.model(("registry.ollama.ai", "library", name, "latest"), layers)
+    return collection_of(house.models.find(name))
+
+
+async def test_what_models_know_is_kept_by_their_documents_and_not_by_their_manifests(
+    house: House, tmp_path: Path
+):
+    first = knowing(house, tmp_path, "tiny", b"a walnut", b"a peanut")
+    before = house.models.find("tiny").summary.digest
+    measured = Measured(name="tiny", format="gguf", quantization="F32", size_bytes=1)
+    house.models.keep_card("tiny", Card(before=measured, after=measured, text="a text"))
+    after = house.models.find("tiny")
+    assert after.summary.digest != before and collection_of(after) == first
+    assert knowing(house, tmp_path, "other", b"a peanut", b"a walnut") == first
+    assert knowing(house, tmp_path, "tiny", b"a walnut") != first
+
+
+async def test_a_server_that_starts_forgets_what_models_that_are_gone_knew(
+    house: House, tmp_path: Path
+):
+    held = knowing(house, tmp_path, "tiny", b"a walnut")
+    for workspace in ("main", "other"):
+        mine = knowledge_of(house, workspace)
+        await mine.make_collection("model by hand", "e")
+        for name in (held, "model gone", "files"):
+            await mine.make_collection(name, "e", hidden=True)
+    await house.tidy()
+    for workspace in ("main", "other"):
+        told = await knowledge_of(house, workspace).collections()
+        assert {one.name for one in told} == {held, "model by hand", "files"}
+
+
+async def test_a_workspace_that_cannot_be_opened_keeps_nothing_of_the_others(house: House):
+    for workspace in ("alpha", "zeta"):
+        await knowledge_of(house, workspace).make_collection("model gone", "e", hidden=True)
+    (house.settings.home / "knowledge" / "main.db").write_bytes(b"no database " * 400)
+    with pytest.raises(ConfigurationError):
+        await knowledge_of(house).forget_models()
+    for workspace in ("alpha", "zeta"):
+        assert await knowledge_of(house, workspace).collections() == []
+
+
+async def test_an_embedder_has_one_name_however_it_was_written(house: House):
+    old = Keeper(house.settings.home / "knowledge" / "main.db")
+    old.make_collection("old", "nano", hidden=False)
+    old.close()
+    mine = knowledge_of(house)
+    new = await mine.make_collection("new", "library/nano")
+    assert new == await mine.make_collection("new", "nano:latest")
+    assert (await mine.make_collection("old", "nano:latest")).embedder == "nano:latest"
+    assert (await mine.make_collection("file", "nano.gguf")).embedder == "nano.gguf"
+    await mine.put("old", known("a.txt"), pieces_of("a walnut"), [axis(0)])
+    assert (await mine.copy("old", "a.txt", "new", "b.txt")).name == "b.txt"
+    with pytest.raises(Conflict):
+        await mine.make_collection("old", "nano:large")
+
+
+async def test_a_document_with_an_id_of_its_own_takes_no_other_ones_name(house: House):
+    mine = knowledge_of(house)
+    for id_ in ("one", "two", "notes"):
+        await mine.make_collection(id_, "e")
+    for id_ in ("one", "two"):
+        document = known("report.pdf", id=id_)
+        await mine.put(id_, document, pieces_of(f"the walnut {id_}"), [axis(0)])
+    await mine.copy("one", "one", "notes", "report.pdf")
+    await mine.copy("one", "one", "notes", "report.pdf")
+    with pytest.raises(Conflict) as why:
+        await mine.copy("two", "two", "notes", "report.pdf")
+    assert why.value.code == "document_exists"
+    assert [one.id for one in await mine.documents("notes")] == ["one"]

@@ -5,12 +5,21 @@ The models are echoes: they say their prompt again, so that what they were shown
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import os
+import shutil
+from collections.abc import Generator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from dimora.cli.door import HouseDoor
+from dimora.cli.knowing import Adding
 from dimora.core.errors import BadRequest, Conflict, Forbidden, NotFound
-from dimora.core.types import Message, Principal, Progress, Text
+from dimora.core.settings import Settings
+from dimora.core.types import Event, Message, Principal, Progress, Request, Text
 from dimora.runtime.house import House
 from dimora.tasks.add_documents import AddDocuments
 from dimora.tasks.ask_documents import AskDocuments
@@ -24,7 +33,7 @@ from dimora.tasks.options import Options
 from dimora.tasks.remove_documents import RemoveDocuments
 from dimora.tasks.search_documents import PassagesFound, SearchDocuments
 from dimora.tasks.show_collection import CollectionTold, ShowCollection
-from tests.knowing import CHAT, WIDE, ask, create_knowing, open_house
+from tests.knowing import CHAT, EMBEDDER, WIDE, ask, create_knowing, open_house
 
 GUEST = Principal(user="bob", workspace="main", roles=("owner",), proof="loopback")
 RENT = "# Lease\n\nThe rent is 850 euros a month.\n"
@@ -240,3 +249,171 @@ async def test_a_passage_is_shown_with_its_neighbours_while_there_is_room(tmp_pa
         found = AskDocuments(model=CHAT, question=asked.question, limit=3, options=WIDE)
         fold = Fold.of(await ask(house, found))
         assert all(fold.text.count(line) == 1 for line in lines)
+
+
+def warnings(events: list) -> str:
+    return "\n".join(events[-1].warnings)
+
+
+async def test_a_name_that_is_no_utf8_costs_no_folder(folder, tmp_path):
+    (folder / os.fsdecode(b"caf\xe9.txt")).write_text("The coffee is free.")
+    async with open_house(tmp_path / "home") as house:
+        told = await add(house, folder)
+        (name,) = (name for name in told if name.endswith(".txt"))
+        assert told[name] == "added" and name in await rows(house)
+        assert (await add(house, folder))[name] == "unchanged"
+        # A path that cannot be written down has to be named, and costs nothing that is known.
+        nameless = tmp_path / os.fsdecode(b"d\xe9p\xf4t") / "papers"
+        nameless.mkdir(parents=True)
+        (nameless / "a.md").write_text(RENT)
+        for became_now in ("added", "unchanged"):
+            assert await add(house, nameless) == {"papers/a.md": became_now}
+        events = await ask(house, AddDocuments())
+        assert "papers" in warnings(events) and "papers/a.md" in await rows(house)
+
+
+async def test_what_nobody_can_look_at_is_told_and_kept(folder, tmp_path, monkeypatch):
+    (folder / "2024").mkdir()
+    for number in range(3):
+        (folder / "2024" / f"{number}.md").write_text(RENT)
+    list_names = os.scandir
+
+    def away(path: str) -> object:
+        if str(path).endswith("2024"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return list_names(path)
+
+    async with open_house(tmp_path / "home") as house:
+        await add(house, folder)
+        (folder / "notice.md").unlink()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "scandir", away)
+            events = await ask(house, AddDocuments())
+        gone = [name for name, what in became(events).items() if what == "removed"]
+        assert gone == ["contracts/notice.md"]
+        assert "contracts/2024" in warnings(events) and "Permission denied" in warnings(events)
+        assert "contracts/2024/0.md" in await rows(house)
+
+
+async def test_a_known_file_that_is_locked_costs_itself(folder, tmp_path, monkeypatch):
+    async with open_house(tmp_path / "home") as house:
+        await add(house, folder)
+        (folder / "lease.md").write_text(RENT.replace("850", "9000"))
+        (folder / "notice.md").write_text(NOTICE.replace("Six", "Two"))
+        really = os.open
+
+        def locked(path: str, *how: int) -> int:
+            if str(path).endswith("lease.md"):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return really(path, *how)
+
+        monkeypatch.setattr(os, "open", locked)
+        told = await add(house, folder)
+        assert told["contracts/lease.md"] == "failed"
+        assert told["contracts/notice.md"] == "replaced"
+
+
+async def test_a_kept_folder_that_is_away_is_told_and_can_be_let_go(folder, tmp_path):
+    other = tmp_path / "letters"
+    other.mkdir()
+    (other / "a.md").write_text(RENT)
+    async with open_house(tmp_path / "home") as house:
+        await add(house, folder, other)
+        folder.rename(tmp_path / "elsewhere")
+        events = await ask(house, AddDocuments())
+        assert became(events) == {"letters/a.md": "unchanged"}
+        assert "contracts" in warnings(events) and "contracts/lease.md" in await rows(house)
+        # Only the terminal lets go of a folder: others are told that it comes back.
+        theirs = await ask(house, RemoveDocuments(documents=("contracts/",)), GUEST)
+        assert len(became(theirs)) == 3 and "reads the folder anew" in warnings(theirs)
+        mine = await ask(house, RemoveDocuments(documents=("contracts/",)))
+        assert not became(mine) and not warnings(mine)
+        events = await ask(house, AddDocuments())
+        assert became(events) == {"letters/a.md": "unchanged"} and not warnings(events)
+
+
+class ServedDoor(HouseDoor):
+    """As a server's: what is asked can be written down, and the terminal's rights are not had."""
+
+    is_remote = True
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._principal = GUEST
+
+    def ask(self, request: Request) -> Generator[Event, None, None]:
+        msgspec.msgpack.encode(request)
+        yield from super().ask(request)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Generator[ServedDoor, None, None]:
+    home = tmp_path / "home"
+
+    async def furnish() -> None:
+        async with open_house(home):
+            pass
+
+    asyncio.run(furnish())
+    door = ServedDoor(Settings(home=home, engine="echo", embedder=EMBEDDER))
+    with door:
+        yield door
+
+
+def adding(door: ServedDoor, *paths: Path) -> Adding:
+    named = [str(path) for path in paths]
+    return Adding(door, "documents", named, EMBEDDER, door._settings)
+
+
+def names_at(door: ServedDoor) -> list[str]:
+    told = door.ask(ShowCollection(collection="documents"))
+    return [d.name for e in told if isinstance(e, CollectionTold) for d in e.documents]
+
+
+def made_docs(parent: Path, *names: str) -> Path:
+    made = parent / "docs"
+    made.mkdir(parents=True)
+    for name in names:
+        (made / name).write_text(f"{RENT} {parent.name} {name}")
+    return made
+
+
+def test_with_a_server_what_is_gone_from_the_very_folder_is_removed(served, tmp_path):
+    mine = made_docs(tmp_path / "a", "one.md", "two.md", "three.md")
+    (mine / os.fsdecode(b"caf\xe9.md")).write_text(RENT)
+    assert adding(served, mine).add().tell() == "4 added"
+    (mine / "one.md").unlink()
+    again = adding(served, mine)
+    assert again.add().tell() == "3 unchanged, 1 removed"
+    (mine / "two.md").unlink()
+    assert again.look_again().tell() == "1 removed"
+    for path in mine.iterdir():
+        path.unlink()
+    # An emptied folder offers nothing, and is known all the same.
+    assert adding(served, mine).add().tell() == "2 removed"
+    assert names_at(served) == []
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "home" / "sent").iterdir())
+    assert b"one.md" not in kept and b"docs" not in kept
+
+
+def test_with_a_server_another_folder_of_the_name_is_refused_before_it_is_sent(served, tmp_path):
+    mine = made_docs(tmp_path / "a", "one.md", "two.md")
+    other = made_docs(tmp_path / "b", "one.md", "three.md")
+    adding(served, mine).add()
+    with pytest.raises(Conflict):
+        adding(served, other).add()
+    with pytest.raises(Conflict):
+        adding(served, mine, other).add()
+    assert names_at(served) == ["docs/one.md", "docs/two.md"]
+    # When nothing of the first is known any more, the name is free.
+    list(served.ask(RemoveDocuments(collection="documents", documents=("docs/",))))
+    assert adding(served, other).add().tell() == "2 added"
+
+
+def test_with_a_server_what_others_sent_is_kept_and_told(served, tmp_path, capsys):
+    adding(served, made_docs(tmp_path / "a", "one.md", "two.md")).add()
+    # Another machine remembers nothing of it.
+    shutil.rmtree(tmp_path / "home" / "sent")
+    assert adding(served, made_docs(tmp_path / "b", "three.md")).add().tell() == "1 added"
+    assert names_at(served) == ["docs/one.md", "docs/three.md", "docs/two.md"]
+    assert "2 documents" in capsys.readouterr().err

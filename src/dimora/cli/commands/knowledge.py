@@ -221,7 +221,8 @@ def status_command(collection: str, as_json: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="The whole collection.")
 def remove_command(documents: tuple[str, ...], collection: str, everything: bool) -> None:
     """Remove documents, by name or id, or all below a folder (`NAME/`), which `add` then leaves."""
-    from dimora.cli.knowing import Tally, warn
+    from dimora.cli.knowing import Tally
+    from dimora.core.types import Done
     from dimora.tasks.delete_collection import DeleteCollection
     from dimora.tasks.remove_documents import RemoveDocuments
 
@@ -235,7 +236,9 @@ def remove_command(documents: tuple[str, ...], collection: str, everything: bool
         tally = Tally()
         request = RemoveDocuments(collection=collection, documents=documents)
         with closing(door.ask(request)) as events:
-            warn(tally.hear(events))
+            for event in tally.hear(events):
+                for warning in event.warnings if isinstance(event, Done) else ():
+                    click.echo(f"Warning: {warning}", err=True)
     click.echo(tally.tell())
 
 

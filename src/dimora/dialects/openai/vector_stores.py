@@ -6,10 +6,11 @@ about. Collections made at the terminal are vector stores too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from dimora.core.errors import BadRequest
+from dimora.core.errors import BadRequest, NotFound
 from dimora.core.types import Event
 from dimora.dialects._body import Body, BodyReader, check_integer
 from dimora.dialects._writing import find_event
@@ -25,6 +26,7 @@ from dimora.tasks.remove_documents import RemoveDocuments
 from dimora.tasks.search_documents import PassagesFound, SearchDocuments
 from dimora.tasks.show_collection import CollectionTold, ShowCollection
 
+_BATCH_ID = re.compile(r"vsfb_\d{1,12}_\d{1,6}_[0-9A-Za-z]+")
 _NO_STORE = "there is no such vector store, or no such file in it"
 
 
@@ -46,7 +48,10 @@ class FileBody(Body, frozen=True, kw_only=True):
 
 
 class BatchBody(Body, frozen=True, kw_only=True):
+    """The files by their ids, or each with what belongs to it."""
+
     file_ids: list[str] = []
+    files: list[dict[str, Any]] = []
     attributes: dict[str, Any] = {}
     chunking_strategy: Any = None
 
@@ -122,27 +127,26 @@ def decode_add_file(incoming: Incoming) -> Asked:
 def decode_add_files(incoming: Incoming) -> Asked:
     """Raises BadRequest."""
     body, warnings = _BATCH.read(incoming.body)
-    if not body.file_ids:
+    ids = [*body.file_ids, *(each.get("file_id") for each in body.files)]
+    if not ids or not all(isinstance(each, str) for each in ids):
         raise BadRequest("file_ids is required", param="file_ids")
     store = incoming.path["store"]
     request = CopyDocuments(
         collection=store,
-        documents=tuple(body.file_ids),
+        documents=tuple(dict.fromkeys(ids)),
         warnings=(*warnings, *_ignored(body, "attributes", "chunking_strategy")),
     )
-    count = len(body.file_ids)
+    batch = f"vsfb_{words.now_seconds()}_{len(request.documents)}_{words.make_id()}"
+    return Asked(request, Folded(lambda _: _batch_fields(store, batch), _NO_STORE))
 
-    def added(events: Sequence[Event]) -> dict[str, Any]:
-        return {
-            "id": f"vsfb_{words.make_id()}",
-            "object": "vector_store.files_batch",
-            "created_at": words.now_seconds(),
-            "vector_store_id": store,
-            "status": "completed",
-            "file_counts": _counts(completed=count, failed=0),
-        }
 
-    return Asked(request, Folded(added, _NO_STORE))
+def decode_batch(incoming: Incoming) -> Asked:
+    """A batch is done when it is answered: all there is to tell of it stands in its id."""
+    store, batch = incoming.path["store"], incoming.path["batch"]
+    if not _BATCH_ID.fullmatch(batch):
+        raise NotFound("there is no such batch of files", code="batch_not_found")
+    request = ShowCollection(collection=store)
+    return Asked(request, Folded(lambda _: _batch_fields(store, batch), _NO_STORE))
 
 
 def decode_files(incoming: Incoming) -> Asked:
@@ -213,7 +217,7 @@ def read_filters(told: dict[str, Any]) -> Filters:
     known |= {"media_type": "media_types", "language": "languages"}
     fields: dict[str, Any] = {}
     for one in each:
-        key = known.get(one.get("key", "")) if isinstance(one, dict) else None
+        key = known.get(str(one.get("key", ""))) if isinstance(one, dict) else None
         value = one.get("value") if isinstance(one, dict) else None
         values: list[Any] = value if isinstance(value, list) else [value]
         if key is None or one.get("type") not in ("eq", "in") or key in fields:
@@ -225,6 +229,18 @@ def read_filters(told: dict[str, Any]) -> Filters:
             raise BadRequest("the value of a filter must be a text", param="filters")
         fields[key] = tuple(values)
     return Filters(**fields)
+
+
+def _batch_fields(store: str, batch: str) -> dict[str, Any]:
+    _, created_at, count, _ = batch.split("_")
+    return {
+        "id": batch,
+        "object": "vector_store.files_batch",
+        "created_at": int(created_at),
+        "vector_store_id": store,
+        "status": "completed",
+        "file_counts": _counts(completed=int(count), failed=0),
+    }
 
 
 def store_fields(collection: Collection) -> dict[str, Any]:
