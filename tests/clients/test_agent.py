@@ -173,5 +173,6 @@ def test_ctrl_c_at_the_question_ends_it_and_calls_nothing(home, ready):
         if terminal.process.poll() is None:
             os.killpg(terminal.process.pid, signal.SIGINT)
             time.sleep(0.5)
-    assert terminal.end() == 130
+    # The next one may come while the interpreter goes.
+    assert terminal.end() in (130, -signal.SIGINT)
     assert not mark.exists()

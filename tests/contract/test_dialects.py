@@ -109,11 +109,19 @@ def test_a_value_of_the_wrong_type_is_refused_by_the_fields_name(name, route):
         for wrong in (True, {"canary": "canary-4711"}):
             if field == "input":
                 continue
-            body = BODIES[route.path] | {field: wrong}
-            with pytest.raises(BadRequest) as caught:
-                decode(route, json.dumps(body).encode())
-            assert field in caught.value.message
-            assert "canary" not in caught.value.message
+            told = refusal(route, BODIES[route.path] | {field: wrong})
+            assert field in told
+            assert "canary" not in told
+
+
+def refusal(route, body: dict) -> str:
+    """Raised, or answered where the answer has to name the request."""
+    try:
+        answer = decode(route, json.dumps(body).encode())
+    except BadRequest as why:
+        return why.message
+    assert isinstance(answer, Fixed) and answer.status == 400
+    return answer.body.decode()
 
 
 @pytest.mark.parametrize(("name", "route"), JSON_READING)

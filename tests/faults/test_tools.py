@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -74,6 +75,36 @@ async def test_a_program_that_ignores_the_signal_to_end_is_ended_all_the_same():
     assert output.failed
     assert output.text.startswith("deaf")
     assert time.monotonic() - began < 15
+    assert still_running() == []
+
+
+async def cancel_twice(tools: Toolbox, name: str, sign: Path) -> None:
+    """Call a tool, and press Ctrl-C two times once it has given a sign of life."""
+    calling = asyncio.create_task(tools.call(name, {}))
+    while not sign.exists():
+        await asyncio.sleep(0.05)
+    calling.cancel()
+    await asyncio.sleep(0.2)
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+
+
+DEAF = (
+    "import pathlib, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    "pathlib.Path(sys.argv[1]).touch(); time.sleep(30)"
+)
+
+
+async def test_a_program_that_ignores_the_signal_does_not_outlive_a_second_ctrl_c(tmp_path):
+    command = [sys.executable, "-c", DEAF, str(tmp_path / "sign")]
+    await cancel_twice(box("commands", description="d", command=command), "it", tmp_path / "sign")
+    assert still_running() == []
+
+
+async def test_a_server_that_ignores_the_signal_does_not_outlive_a_second_ctrl_c(tmp_path):
+    command = [sys.executable, "-c", DEAF, str(tmp_path / "sign")]
+    await cancel_twice(box("mcp", command=command), "it__look", tmp_path / "sign")
     assert still_running() == []
 
 
@@ -232,10 +263,10 @@ async def test_an_address_is_asked_once_as_the_table_says(site, monkeypatch):
         "http", description="d", method="POST", url=site.url + "/rooms/{room}",
         json={"to": "{room}"}, headers={"X-Key": "k"}, parameters={"room": {"type": "text"}},
     )  # fmt: skip
-    output = await tools.call("it", {"room": "a/../b"})
+    output = await tools.call("it", {"room": "a?b"})
     assert output.text == "20.5 degrees"
     ((method, path, body, headers),) = site.asked
-    assert (method, path, body) == ("POST", "/rooms/a%2F..%2Fb", b'{"to":"a/../b"}')
+    assert (method, path, body) == ("POST", "/rooms/a%3Fb", b'{"to":"a?b"}')
     assert headers["X-Key"] == "k"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -16,6 +16,8 @@ from dimora.core.tool_tables import SEPARATOR
 from dimora.core.types import Tool
 from dimora.dialects.mcp.offer import Offer
 from dimora.dialects.mcp.offers import offers
+from dimora.models.names import is_file_name
+from dimora.prompts.forcing import force_call
 from dimora.tasks.acting import OfferedTool, SilentSource, ToolOutput
 from dimora.tasks.call_tool import CallTool, ToolAnswered
 from dimora.tasks.list_tools import ListTools, ToolsListed
@@ -23,6 +25,14 @@ from dimora.tasks.list_tools import ListTools, ToolsListed
 # Of the house's own tools these are there unasked; the others, which are many, when named.
 _ALWAYS = ("search", "ask")
 _NEVER = ("chat",)
+# Arguments that name a model, beside that of the run.
+_MODELS = ("embedder",)
+# They tell, and hold nothing; of `format` a grammar knows a few only.
+_ANNOTATIONS = frozenset(
+    {"format", "deprecated", "readOnly", "writeOnly", "contentEncoding", "contentMediaType"}
+)
+_NAMED_SCHEMAS = ("properties", "$defs", "definitions")
+_VALUES = ("enum", "const", "default", "examples")
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +80,50 @@ def choose(known: dict[str, Known], wanted: Sequence[str]) -> dict[str, Usable]:
     }
 
 
+def holdable(tools: Mapping[str, Usable]) -> tuple[dict[str, Usable], dict[str, str]]:
+    """Those whose calls a grammar can hold, and why it cannot hold the others.
+
+    A schema that cannot be held as it is may lose what only annotates it.
+    """
+    held: dict[str, Usable] = {}
+    left_out: dict[str, str] = {}
+    for name, usable in tools.items():
+        try:
+            held[name] = msgspec.structs.replace(usable, tool=_held(usable.tool))
+        except BadRequest as why:
+            left_out[name] = why.message
+        except RecursionError:
+            left_out[name] = "its parameters are nested too deep"
+    return held, left_out
+
+
+def _held(tool: Tool) -> Tool:
+    """Raises BadRequest, RecursionError."""
+    try:
+        force_call("", (tool,))
+    except BadRequest:
+        tool = msgspec.structs.replace(tool, parameters=_without_annotations(tool.parameters))
+        force_call("", (tool,))
+    return tool
+
+
+def _without_annotations(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_without_annotations(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    bare = {}
+    for keyword, value in schema.items():
+        if keyword in _NAMED_SCHEMAS and isinstance(value, dict):
+            # Here the keys are names: one may well be called `format`.
+            bare[keyword] = {name: _without_annotations(each) for name, each in value.items()}
+        elif keyword in _VALUES:
+            bare[keyword] = value
+        elif keyword not in _ANNOTATIONS:
+            bare[keyword] = _without_annotations(value)
+    return bare
+
+
 def _is_named(tool: str, source: str, names: Sequence[str]) -> bool:
     return tool in names or source in names
 
@@ -95,8 +149,14 @@ def _house_tool(door: Door, offer: Offer, model: str) -> Known:
     own = {n: s for n, s in schema.get("properties", {}).items() if n != "model"}
 
     def call(arguments: dict[str, Any]) -> ToolOutput:
+        # The reader knows more than is offered, such as `options`: those are the person's.
+        given = {n: value for n, value in arguments.items() if n in own}
+        for name in _MODELS:
+            # At a terminal a path opens any file, and nobody is asked before this call.
+            if is_file_name(str(given.get(name, ""))):
+                raise BadRequest(f"{name} must be the name of a model", param=name)
         more = {"model": model} if offer.takes_model else {}
-        request = offer.read({**arguments, **more}, ())
+        request = offer.read({**given, **more}, ())
         with closing(door.ask(request)) as events:
             told = offer.tell(list(events))
         return ToolOutput(text=told["content"][0]["text"])

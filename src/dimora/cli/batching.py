@@ -26,6 +26,8 @@ HASH, INPUT, ERROR = "hash", "input", "error"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # What spreadsheets take for a formula, in words that are somebody else's.
 _FORMULA = ("=", "@", "+", "-", "\t", "\r")
+# As much as fits a C long everywhere: a whole document may be one cell.
+_CELL_CHARACTERS_AT_MOST = 2**31 - 1
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -71,8 +73,10 @@ def _rows_of_table(path: Path, main: str, known: Sequence[str]) -> Iterator[Row]
     text = text_of(path)
     head = text.partition("\n")[0]
     delimiter = max("\t;,", key=head.count)
-    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
-    columns = list(reader.fieldnames or ())
+    try:
+        columns, lines = _read_csv(io.StringIO(text), delimiter)
+    except csv.Error as why:
+        raise BadRequest(f"the table cannot be read: {why}", param="in") from None
     column = main if main in columns else columns[0] if len(columns) == 1 else ""
     if not column:
         raise BadRequest(
@@ -81,7 +85,7 @@ def _rows_of_table(path: Path, main: str, known: Sequence[str]) -> Iterator[Row]
             param="in",
         )
     others = [name for name in columns if name in known and name != column]
-    for number, line in enumerate(reader, 1):
+    for number, line in enumerate(lines, 1):
         brought = {name: line[name] for name in others if line[name]}
         yield Row(str(number), {main: line[column] or "", **brought})
 
@@ -161,12 +165,18 @@ class Table:
     def _records(self, text: str) -> Iterator[dict[str, Any]]:
         if self._is_csv:
             try:
-                for cells in csv.DictReader(io.StringIO(text, newline="")):
-                    # A line that was broken off has too few cells, one of another table too many.
-                    if all(value is not None for value in cells.values()):
-                        yield dict(cells)
-            except csv.Error:
-                return
+                _, lines = _read_csv(io.StringIO(text, newline=""))
+            except csv.Error as why:
+                # To go on with what was read so far would write over the rest.
+                raise BadRequest(
+                    f"the output is there, and cannot be read: {why}",
+                    hint="mend it, or choose another name with --out",
+                    param="out",
+                ) from None
+            for cells in lines:
+                # A line that was broken off has too few cells, one of another table too many.
+                if all(value is not None for value in cells.values()):
+                    yield cells
             return
         for line in text.split("\n")[:-1]:
             with contextlib.suppress(ValueError):
@@ -195,10 +205,22 @@ class Table:
             scratch.unlink(missing_ok=True)
 
 
+def _read_csv(source: io.StringIO, delimiter: str = ",") -> tuple[list[str], list[dict[str, Any]]]:
+    """The columns, and all lines. Raises csv.Error."""
+    # The limit is the process's: it is lifted for as long as this reads.
+    before = csv.field_size_limit(_CELL_CHARACTERS_AT_MOST)
+    try:
+        reader = csv.DictReader(source, delimiter=delimiter)
+        return list(reader.fieldnames or ()), list(reader)
+    finally:
+        csv.field_size_limit(before)
+
+
 def _csv_line(cells: Sequence[Any]) -> str:
     told = io.StringIO()
-    csv.writer(told, lineterminator="\n").writerow(cells)
-    return told.getvalue()
+    # Before Python 3.13 a carriage return is quoted only where it belongs to the line's end.
+    csv.writer(told, lineterminator="\r\n").writerow(cells)
+    return told.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _cell(value: Any) -> str:

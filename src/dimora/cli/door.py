@@ -10,9 +10,11 @@ import contextlib
 import getpass
 import http.client
 import os
+import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Coroutine, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from dimora.core.errors import DimoraError, InternalError, NotAuthenticated, NotFound
+from dimora.core.errors import Cancelled, DimoraError, InternalError, NotAuthenticated, NotFound
 from dimora.core.frames import FrameReader
 from dimora.core.settings import Address, Settings
 from dimora.core.types import Done, Event, Principal, Request
@@ -34,12 +36,40 @@ _READ_BYTES = 2**16
 _MARK = "dimora/"
 
 
+class Ending:
+    """By which another thread ends what is asked, whether events come or not."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ends: Callable[[], object] | None = None
+        self._has_come = False
+
+    @property
+    def has_come(self) -> bool:
+        return self._has_come
+
+    def come(self) -> None:
+        """Returns at once; whoever reads the events gets a DimoraError."""
+        with self._lock:
+            self._has_come = True
+            ends = self._ends
+        if ends is not None:
+            ends()
+
+    def by(self, ends: Callable[[], object]) -> None:
+        """What ends it: called at once where the end has come before."""
+        with self._lock:
+            self._ends = ends
+        if self._has_come:
+            ends()
+
+
 class Door(Protocol):
     """Asks one thing after another."""
 
     is_remote: bool
 
-    def ask(self, request: Request) -> Generator[Event, None, None]:
+    def ask(self, request: Request, ending: Ending | None = None) -> Generator[Event, None, None]:
         """Events, the last one a Done. Closing the iterator cancels. Raises DimoraError."""
 
     def bring(self, path: Path) -> Generator[Event, None, None]:
@@ -125,12 +155,16 @@ class ServerDoor(_Closing):
     def __enter__(self) -> ServerDoor:
         return self
 
-    def ask(self, request: Request) -> Generator[Event, None, None]:
+    def ask(self, request: Request, ending: Ending | None = None) -> Generator[Event, None, None]:
         from dimora.dialects.native import PATH
 
         headers = {"Content-Type": "application/msgpack", **_credential()}
         connection = self._connect()
         try:
+            connection.connect()
+            if ending is not None:
+                # The server ends the work of a caller who has left.
+                ending.by(partial(_shut, connection.sock))
             connection.request("POST", PATH, msgspec.msgpack.encode(request), headers)
             answer = connection.getresponse()
             if answer.status != http.client.OK:
@@ -178,6 +212,12 @@ class ServerDoor(_Closing):
 
     def close(self) -> None:
         """Every request has a connection of its own: nothing is open."""
+
+
+def _shut(line: socket.socket) -> None:
+    """Whoever reads from it on another thread is let go, which closing alone does not do."""
+    with contextlib.suppress(OSError):
+        line.shutdown(socket.SHUT_RDWR)
 
 
 def _credential() -> dict[str, str]:
@@ -260,8 +300,10 @@ class HouseDoor(_Closing):
     def __enter__(self) -> HouseDoor:
         return self
 
-    def ask(self, request: Request) -> Generator[Event, None, None]:
+    def ask(self, request: Request, ending: Ending | None = None) -> Generator[Event, None, None]:
         answer = _Answer(self._loop, self._started().run(self._principal, request))
+        if ending is not None:
+            ending.by(answer.cancel)
         try:
             yield from answer.events()
         finally:
@@ -325,13 +367,19 @@ class _Answer:
         while not isinstance(item := self._arrived.get(), asyncio.Task):
             yield item
         self._ended = True
+        if item.cancelled():
+            raise Cancelled("the call was ended")
         item.result()
+
+    def cancel(self) -> None:
+        """Returns at once; from any thread."""
+        self._loop.call_soon_threadsafe(self._cancel)
 
     def end(self) -> None:
         """Cancel what still runs, and wait until it has ended."""
         if self._ended:
             return
-        self._loop.call_soon_threadsafe(self._cancel)
+        self.cancel()
         while not isinstance(self._arrived.get(), asyncio.Task):
             pass
         self._ended = True

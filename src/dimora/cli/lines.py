@@ -8,9 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, BinaryIO
 
-import msgspec
-
-from dimora.cli.door import Door
+from dimora.cli.door import Door, Ending
 from dimora.core.errors import BadRequest, DimoraError, InternalError
 from dimora.core.settings import Settings
 from dimora.dialects.base import Asked, Incoming
@@ -53,22 +51,17 @@ class LineServer:
 
     def _take(self, line: bytes, submit: Callable[..., Any]) -> None:
         incoming = Incoming(method="POST", body=line, default_model=self._settings.default_model)
-        try:
-            found = decode_line(incoming)
-        except DimoraError as why:
-            self._write(error(why) + b"\n")
-            return
-        if isinstance(found, Asked):
-            call = self._calls.begin(_id_of(line))
-            submit(self._answer, found, call)
-        elif found.body:
-            self._write(found.body)
-        else:
-            self._calls.cancel(_cancelled(line))
+        told = decode_line(incoming)
+        if told.asked is not None:
+            submit(self._answer, told.asked, self._calls.begin(told.id))
+        self._write(told.body)
+        self._calls.cancel(told.cancels)
 
     def _answer(self, asked: Asked, call: _Running) -> None:
         try:
-            with closing(self._door.ask(asked.request)) as events:
+            if call.is_cancelled:
+                return
+            with closing(self._door.ask(asked.request, call.ending)) as events:
                 for event in events:
                     if call.is_cancelled:
                         return
@@ -94,14 +87,14 @@ class _Running:
 
     def __init__(self, id: str | int | None) -> None:
         self.id = id
-        self._cancelled = threading.Event()
+        self.ending = Ending()
 
     @property
     def is_cancelled(self) -> bool:
-        return self._cancelled.is_set()
+        return self.ending.has_come
 
     def cancel(self) -> None:
-        self._cancelled.set()
+        self.ending.come()
 
 
 class _Calls:
@@ -130,20 +123,3 @@ class _Calls:
         with self._lock:
             for call in self._running:
                 call.cancel()
-
-
-class _Envelope(msgspec.Struct):
-    id: str | int | None = None
-    method: str = ""
-    params: dict[str, Any] = {}
-
-
-def _id_of(line: bytes) -> str | int | None:
-    return msgspec.json.decode(line, type=_Envelope).id
-
-
-def _cancelled(line: bytes) -> str | int | None:
-    """Which call a notification cancels, None for other ones."""
-    told = msgspec.json.decode(line, type=_Envelope)
-    id = told.params.get("requestId") if told.method == "notifications/cancelled" else None
-    return id if isinstance(id, str | int) else None

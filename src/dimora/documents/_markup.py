@@ -22,8 +22,9 @@ _PARTING = frozenset(
     " blockquote form fieldset details summary center body html hr title".split()
 )
 _HIDDEN_STYLE = re.compile(
-    r"display\s*:\s*none|visibility\s*:\s*hidden|(?:font-size|opacity)\s*:\s*0(?![.\d]*[1-9])"
-    r"|mso-hide\s*:\s*all",
+    # Not within longer names, such as backface-visibility.
+    r"(?<![\w-])(?:display\s*:\s*none|visibility\s*:\s*hidden"
+    r"|(?:font-size|opacity)\s*:\s*0(?![.\d]*[1-9])|mso-hide\s*:\s*all)",
     re.IGNORECASE,
 )
 # A list, row or paragraph of so many links within a document, which have this share of its letters,

@@ -24,6 +24,8 @@ EXTRA = ""
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
 _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
+# What moved away stands in its new place too.
+_UNREAD = (*(f"{_W}{name}" for name in ("pPr", "rPr", "txbxContent", "del", "moveFrom")), _FALLBACK)
 _DEPTH = 200
 
 
@@ -96,6 +98,11 @@ def _styles(document: WordDocument) -> dict[str, tuple[str, int]]:
     return known
 
 
+def _is_on(switch: Any) -> bool:
+    """Whether a property that is on or off is there, and on (ST_OnOff)."""
+    return switch is not None and switch.get(f"{_W}val", "on") not in ("0", "false", "off")
+
+
 class _Reader:
     """Walks over paragraphs and tables; what was deleted or hidden is not read."""
 
@@ -146,7 +153,10 @@ class _Reader:
         if known is None and outline is not None and outline.get(f"{_W}val", "9") in "012345678":
             known = ("heading", int(outline.get(f"{_W}val")) + 1)
         if known is None and properties.find(f"{_W}numPr") is not None:
-            known = ("item", 0)
+            number = properties.find(f"{_W}numPr/{_W}numId")
+            # Number 0 takes a paragraph out of its list.
+            out = number is not None and number.get(f"{_W}val") == "0"
+            known = ("paragraph" if out else "item", 0)
         return known or ("paragraph", 0)
 
     def _text(self, paragraph: Any) -> str:
@@ -167,9 +177,9 @@ class _Reader:
                 yield "-"
             elif tag in (f"{_W}footnoteReference", f"{_W}endnoteReference"):
                 yield f" [{child.get(f'{_W}id', '')}]"
-            elif tag == f"{_W}r" and child.find(f"{_W}rPr/{_W}vanish") is not None:
+            elif tag == f"{_W}r" and _is_on(child.find(f"{_W}rPr/{_W}vanish")):
                 self.hidden = True
-            elif tag not in (f"{_W}pPr", f"{_W}rPr", f"{_W}txbxContent", _FALLBACK, f"{_W}del"):
+            elif tag not in _UNREAD:
                 yield from self._runs(child, depth + 1)
 
     def _rows(self, table: Any) -> Iterator[list[str]]:

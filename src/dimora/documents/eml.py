@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from email.errors import MessageError
 from typing import TYPE_CHECKING, cast
 
+from dimora.core.errors import BadRequest
 from dimora.documents import refusals
 from dimora.documents._blocks import Blocks, one_line
 from dimora.documents._decoding import decoded, is_text
 from dimora.documents._letters import add_body, add_head
 from dimora.documents.base import Budget, Document
-from dimora.documents.opening import Attachments
+from dimora.documents.opening import Attachments, harmless_name
 
 if TYPE_CHECKING:
     from email.message import EmailMessage, Message
@@ -22,6 +24,8 @@ EXTRA = ""
 
 _HEAD = ("From", "To", "Cc", "Date", "Subject")
 _PARTS = 1000
+# What the library raises of fields and parts that are not as they should be.
+_NOT_UNDERSTOOD = (ValueError, TypeError, IndexError, AttributeError, LookupError)
 _BEGINNING = re.compile(
     rb"(?:From [^\r\n]*\r?\n)?(?:[!-9;-~]+:[^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*){1,100}\r?\n"
 )
@@ -52,7 +56,7 @@ def read(data: bytes, name: str, budget: Budget) -> Document:
     inside = Attachments(budget)
     for number, (called, content) in enumerate(parts.attached, 1):
         inside.add(called or f"attachment {number}", content)
-    warnings = list(inside.warnings)
+    warnings = [*parts.warnings, *inside.warnings]
     if hidden:
         warnings.append("hidden text was left out")
     if parts.left_out:
@@ -74,12 +78,18 @@ class _Parts:
         self.plain = ""
         self.html = ""
         self.attached: list[tuple[str, bytes]] = []
+        self.warnings: list[str] = []
         self.left_out = False
         waiting: list[Message] = [message]
         for _ in range(_PARTS):
             if not waiting:
                 return
-            self._sort(waiting.pop(0), waiting)
+            part = waiting.pop(0)
+            try:
+                self._sort(part, waiting)
+            except (BadRequest, MessageError, *_NOT_UNDERSTOOD):
+                called = harmless_name(_name_of(part) or "a part of the mail")
+                self.warnings.append(f"{called}: it cannot be read")
         self.left_out = bool(waiting)
 
     def _sort(self, part: Message, waiting: list[Message]) -> None:
@@ -112,14 +122,14 @@ def _field(message: Message, name: str) -> str:
     """A field of the head; one that nobody understands is left out."""
     try:
         return str(message.get(name, ""))
-    except (ValueError, TypeError, IndexError, AttributeError, LookupError):
+    except _NOT_UNDERSTOOD:
         return ""
 
 
 def _name_of(part: Message) -> str:
     try:
         return part.get_filename() or ""
-    except (ValueError, TypeError, IndexError, AttributeError, LookupError):
+    except _NOT_UNDERSTOOD:
         return ""
 
 

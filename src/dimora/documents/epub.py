@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
+from dimora.core.errors import BadRequest
 from dimora.documents import refusals
 from dimora.documents._blocks import Blocks, one_line
 from dimora.documents._decoding import decoded
@@ -44,7 +45,12 @@ def read(data: bytes, name: str, budget: Budget) -> Document:
         if chapter not in package:
             warnings.append(f"a chapter is missing: {posixpath.basename(chapter)}")
             continue
-        page = read_page(decoded(package.read(chapter)), blocks)
+        try:
+            text = decoded(package.read(chapter))
+        except BadRequest:
+            warnings.append(f"a chapter cannot be read: {posixpath.basename(chapter)}")
+            continue
+        page = read_page(text, blocks)
         if page.hidden and "hidden text was left out" not in warnings:
             warnings.append("hidden text was left out")
     return Document(

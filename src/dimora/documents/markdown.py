@@ -20,7 +20,11 @@ _FENCE = re.compile(r"\s{0,12}(`{3,}|~{3,})")
 _ITEM = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]+\S")
 _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
 _RULE = re.compile(r" {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$")
-_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+# Code and escaped signs are passed over; where no end follows, no later comment has one.
+_COMMENT = re.compile(
+    r"\\[\\`<]|(`++)(?:[^`]++|(?!\1(?!`))`++)*+\1|`++|(?P<comment><!(?=--).*?-->)|<!--.*",
+    re.DOTALL,
+)
 
 
 def is_it(head: bytes, name: str) -> bool:
@@ -42,6 +46,7 @@ class _Lines:
         self._lines = lines
         self._blocks = blocks
         self._at = 0
+        self._last_end = max((n for n, line in enumerate(lines) if "-->" in line), default=-1)
         self._open: list[str] = []
         self._readers: list[Callable[[str], bool]] = [
             self._comment,
@@ -68,7 +73,7 @@ class _Lines:
         self._close()
 
     def _close(self) -> None:
-        text = "\n".join(self._open)
+        text = _without_comments("\n".join(self._open))
         self._open = []
         self._blocks.add("item" if _ITEM.match(text) else "paragraph", text)
 
@@ -81,17 +86,16 @@ class _Lines:
                     return
 
     def _comment(self, line: str) -> bool:
-        """What readers of the page do not see is not read here either."""
-        if "<!--" not in line:
+        """One that begins a line may hold empty ones; one that is never closed is text."""
+        if not line.lstrip().startswith("<!--") or self._at > self._last_end:
             return False
-        end = self._at
-        while end < len(self._lines) - 1 and "-->" not in self._lines[end].rpartition("<!--")[2]:
-            end += 1
-            if "<!--" not in self._lines[end] and "-->" in self._lines[end]:
-                break
-        joined = "\n".join(self._lines[self._at : end + 1])
-        self._lines[self._at : end + 1] = _COMMENT.sub("", joined).split("\n")
-        return True
+        for end in range(self._at, self._last_end + 1):
+            _, closed, after = self._lines[end].partition("-->")
+            if closed:
+                self._lines[end] = after
+                self._at = end
+                return True
+        return False
 
     def _fence(self, line: str) -> bool:
         fence = _FENCE.match(line)
@@ -110,7 +114,7 @@ class _Lines:
         if heading is None:
             return False
         self._close()
-        self._blocks.add("heading", heading[2] or "", level=len(heading[1]))
+        self._blocks.add("heading", _without_comments(heading[2] or ""), level=len(heading[1]))
         self._at += 1
         return True
 
@@ -119,7 +123,8 @@ class _Lines:
         mark = _UNDERLINE.match(line)
         if mark is None or len(self._open) != 1 or _ITEM.match(self._open[0]):
             return False
-        self._blocks.add("heading", self._open.pop(), level=1 if mark[1][0] == "=" else 2)
+        text = _without_comments(self._open.pop())
+        self._blocks.add("heading", text, level=1 if mark[1][0] == "=" else 2)
         self._at += 1
         return True
 
@@ -132,7 +137,7 @@ class _Lines:
         while end < len(self._lines) and "|" in self._lines[end]:
             end += 1
         rows = [self._lines[self._at], *self._lines[self._at + 2 : end]]
-        self._blocks.add_table(_cells(row) for row in rows)
+        self._blocks.add_table(_cells(_without_comments(row)) for row in rows)
         self._at = end
         return True
 
@@ -143,6 +148,11 @@ class _Lines:
         self._open.append(line.rstrip())
         self._at += 1
         return True
+
+
+def _without_comments(text: str) -> str:
+    """What readers of the page do not see is not read here either."""
+    return _COMMENT.sub(lambda found: "" if found["comment"] else found[0], text)
 
 
 def _cells(row: str) -> list[str]:

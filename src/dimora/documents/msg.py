@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dimora.core.errors import BadRequest
 from dimora.documents._blocks import Blocks, one_line
 from dimora.documents._compound import has_entry
 from dimora.documents._decoding import decoded
@@ -39,9 +40,15 @@ def read(data: bytes, name: str, budget: Budget) -> Document:
         ("Subject", message.subject),
     )
     add_head(blocks, head)
-    hidden = add_body(blocks, message.body or "", _html(message))
+    plain, html, warnings = message.body or "", "", []
+    if not plain.strip():
+        try:
+            html = _html(message)
+        except BadRequest as why:
+            warnings.append(f"the body: {why.text}")
+    hidden = add_body(blocks, plain, html)
     inside = Attachments(budget)
-    warnings = _add_attachments(message, inside)
+    warnings += _add_attachments(message, inside)
     if hidden:
         warnings.append("hidden text was left out")
     return Document(

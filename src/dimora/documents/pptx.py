@@ -34,7 +34,7 @@ def read(data: bytes, name: str, budget: Budget) -> Document:
     hidden = False
     number = 0
     for number, slide in enumerate(presentation.slides, 1):
-        if slide.element.get("show") == "0":
+        if slide.element.get("show") in ("0", "false"):
             hidden = True
             continue
         blocks.page = number

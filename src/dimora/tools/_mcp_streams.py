@@ -90,12 +90,15 @@ async def _write(process: asyncio.subprocess.Process, leaving: Leaving) -> None:
 
 
 async def _leave(process: asyncio.subprocess.Process) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_LEAVE_SECONDS):
-            await process.wait()
-    await _programs.end_group(process)
+    try:
+        if process.stdin is not None:
+            process.stdin.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                await process.wait()
+    finally:
+        # The shield around this holds off cancellation of anyio's scopes, not that of Ctrl-C.
+        await _programs.end_group(process)
 
 
 @asynccontextmanager

@@ -93,15 +93,18 @@ async def _read(process: asyncio.subprocess.Process, into: bytearray, limit_byte
 
 async def end_group(process: asyncio.subprocess.Process) -> None:
     """End a program and all that it started, first kindly."""
-    _signal_group(process, signal.SIGTERM)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(GRACE_SECONDS):
-            await process.wait()
-    _signal_group(process, signal.SIGKILL)
-    # The pipe may be held open by whoever left the group: it is not waited for.
-    transport = getattr(process, "_transport", None)
-    if transport is not None:
-        transport.close()
+    try:
+        _signal_group(process, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_SECONDS):
+                await process.wait()
+    finally:
+        # Nothing is awaited here: a second Ctrl-C ends the kindness, and not this.
+        _signal_group(process, signal.SIGKILL)
+        # The pipe may be held open by whoever left the group: it is not waited for.
+        transport = getattr(process, "_transport", None)
+        if transport is not None:
+            transport.close()
 
 
 def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

@@ -6,16 +6,24 @@ followed, no proxy asked, and nothing of this machine is sent along but what the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
 from dimora.core.errors import BadRequest, SourceFailed
 from dimora.core.tool_tables import ToolTable
 from dimora.tasks.acting import ToolOutput
-from dimora.tools._parameters import IntegerParameter, Parameter, problem_of, schema_of, settle
+from dimora.tools._parameters import (
+    IntegerParameter,
+    Parameter,
+    TextParameter,
+    problem_of,
+    schema_of,
+    settle,
+)
 from dimora.tools._templates import Template, read_template
 from dimora.tools.base import Keys, SourceTool, cut_output, read_keys, wrong
 
@@ -71,6 +79,8 @@ class Address:
         self._name = name
         self._keys = keys
         self._template = template
+        path = re.split(r"[?#]", keys.url, maxsplit=1)[0]
+        self._segments = [read_template(s, keys.parameters) for s in path.split("/") if "{" in s]
 
     async def tools(self) -> Sequence[SourceTool]:
         keys = self._keys
@@ -78,12 +88,28 @@ class Address:
 
     def address(self, values: Mapping[str, str]) -> str:
         """The URL to ask. Raises BadRequest where a value would lead elsewhere in the path."""
-        if any(values.get(name, "x") in ("", ".", "..") for name in self._template.names):
+        if any(values.get(name, "x") == "" for name in self._template.names):
             raise BadRequest("a part of the address is empty", code="bad_arguments")
-        url = self._template.fill(values, lambda text: quote(text, safe=""))
+        url = self._template.fill(values, _escaped)
         if url is None:
             raise BadRequest("a part of the address was left out", code="bad_arguments")
+        for segment in self._segments:
+            self._check_segment(segment, values)
         return url
+
+    def _check_segment(self, segment: Template, values: Mapping[str, str]) -> None:
+        """Escaping does not hold a value in its part of the path: many servers and proxies undo it
+        first, and look for `/` and `..` then."""
+        for name in segment.names:
+            # What a choice or a path may be, slashes too, stands in the settings.
+            free = isinstance(self._keys.parameters[name], TextParameter)
+            if free and (set("/\\") & set(values[name]) or not values[name].isprintable()):
+                raise BadRequest(
+                    f"{name} must not hold slashes or line ends", param=name, code="bad_arguments"
+                )
+        whole = unquote(segment.fill(values, _escaped) or "")
+        if {".", ".."} & set(re.split(r"[/\\]", whole)):
+            raise BadRequest("a part of the address would leave its folder", code="bad_arguments")
 
     def body(self, values: Mapping[str, str]) -> bytes | None:
         """The JSON to send."""
@@ -128,6 +154,10 @@ class Address:
         except (httpx2.HTTPError, httpx2.InvalidURL) as why:
             # The words of these errors may hold the address, and with it a parameter.
             raise SourceFailed(f"{self._name} cannot be asked: {type(why).__name__}") from None
+
+
+def _escaped(value: str) -> str:
+    return quote(value, safe="")
 
 
 async def _within(keys: HttpKeys, client: Any, asked: Any) -> ToolOutput:

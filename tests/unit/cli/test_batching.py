@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dimora.cli import batching
 from dimora.cli.batching import Table, hash_of, read_rows
 from dimora.core.errors import BadRequest
 from dimora.tasks.ready.summarize import Summarize
@@ -146,3 +147,49 @@ def test_what_a_spreadsheet_would_compute_is_text_and_a_number_stays_one(tmp_pat
     first, second = lines_of(path)
     assert (first["words"], first["points"]) == ('\'=HYPERLINK("x")', "-2.5")
     assert second["words"] == "-3,5"
+
+
+def test_a_table_with_a_very_long_cell_is_gone_on_with_and_read(tmp_path):
+    path, long = tmp_path / "out.csv", "x" * 200_000
+    table = Table(path, COLUMNS)
+    table.begin()
+    for name, digest, words in (("1", A, "uno"), ("2", B, long), ("3", C, "tre")):
+        table.add(name, digest, {"words": words, "points": []})
+    whole, limit = path.read_bytes(), csv.field_size_limit()
+    again = Table(path, COLUMNS)
+    again.begin()
+    assert path.read_bytes() == whole
+    assert all(again.has(digest) for digest in (A, B, C))
+    assert csv.field_size_limit() == limit
+
+
+def test_an_output_that_cannot_be_read_is_refused_and_left_as_it_is(tmp_path, monkeypatch):
+    path = tmp_path / "out.csv"
+    table = Table(path, COLUMNS)
+    table.begin()
+    table.add("1", A, {"words": "uno", "points": []})
+    table.add("2", B, {"words": "x" * 500, "points": []})
+    whole = path.read_bytes()
+    monkeypatch.setattr(batching, "_CELL_CHARACTERS_AT_MOST", 100)
+    with pytest.raises(BadRequest, match="cannot be read"):
+        Table(path, COLUMNS)
+    assert path.read_bytes() == whole
+
+
+def test_long_cells_of_an_input_are_read_and_a_broken_input_is_refused(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("text\n" + "x" * 200_000 + "\n")
+    (row,) = read_rows(path, "text", ["text"])
+    assert len(row.fields["text"]) == 200_000
+    path.write_bytes(b"text\na\rb\n")
+    with pytest.raises(BadRequest, match="cannot be read"):
+        list(read_rows(path, "text", ["text"]))
+
+
+def test_a_carriage_return_in_a_result_stays_in_its_cell(tmp_path):
+    path = tmp_path / "out.csv"
+    table = Table(path, COLUMNS)
+    table.begin()
+    table.add("1", A, {"words": "uno\rdue", "points": []})
+    assert Table(path, COLUMNS).has(A)
+    assert b"\r\n" not in path.read_bytes()

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import threading
 
 import msgspec
 import pytest
 
-from dimora.cli.door import HouseDoor, _Answer, read_events, read_refusal
-from dimora.core.errors import InternalError, NotAuthenticated, NotFound
+from dimora.cli.door import Ending, HouseDoor, ServerDoor, _Answer, read_events, read_refusal
+from dimora.core.errors import Cancelled, InternalError, NotAuthenticated, NotFound
 from dimora.core.frames import pack
-from dimora.core.settings import load_settings
+from dimora.core.settings import Address, load_settings
 from dimora.core.types import Done
 from dimora.dialects.native import failure_of
 from dimora.tasks.generation import GenerationDone, TextPiece, ThoughtPiece
@@ -140,3 +141,70 @@ def test_an_answer_nobody_hears_is_cancelled_and_closed_before_end_returns(loop,
     answer.end()
     # One that was given up before it began has nothing to close.
     assert steps == ["closed"] if heard else steps in ([], ["closed"])
+
+
+@pytest.mark.parametrize("when", ["before it is asked", "while it works"])
+def test_an_answer_that_says_nothing_is_ended_from_another_thread(door, monkeypatch, when):
+    steps = []
+    working = threading.Event()
+
+    async def silent(principal, request):
+        steps.append("begun")
+        try:
+            working.set()
+            await asyncio.wait_for(asyncio.Event().wait(), 10)
+            yield TextPiece(text="never")
+        finally:
+            steps.append("closed")
+
+    monkeypatch.setattr(door._started(), "run", silent)
+    ending = Ending()
+    if when == "before it is asked":
+        working.set()
+    thread = threading.Thread(target=lambda: (working.wait(10), ending.come()))
+    thread.start()
+    if when == "before it is asked":
+        thread.join()
+    with pytest.raises(Cancelled):
+        list(door.ask(ListModels(), ending))
+    thread.join()
+    # One that was given up before it began has nothing to close.
+    assert steps in ([], ["begun", "closed"])
+
+
+class SilentConnection:
+    """A server that is asked and never answers; reading ends when the line is shut."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.shut = threading.Event()
+        self.sock = None
+
+    def connect(self) -> None:
+        self.sock = self
+
+    def shutdown(self, how) -> None:
+        self.shut.set()
+
+    def request(self, *what) -> None:
+        self.asked.set()
+
+    def getresponse(self):
+        assert self.shut.wait(10)
+        raise http.client.RemoteDisconnected
+
+    def close(self) -> None:
+        # As http.client does, while the answer still holds the socket.
+        self.sock = None
+
+
+def test_a_server_that_says_nothing_is_left_from_another_thread(monkeypatch):
+    connection, ending = SilentConnection(), Ending()
+    door = ServerDoor(Address("127.0.0.1", 1))
+    monkeypatch.setattr(door, "_connect", lambda: connection)
+    thread = threading.Thread(target=lambda: (connection.asked.wait(10), ending.come()))
+    thread.start()
+    with pytest.raises(InternalError, match="broke off"):
+        list(door.ask(ListModels(), ending))
+    thread.join()
+    assert connection.shut.is_set()

@@ -282,19 +282,24 @@ def make_eml(word: str = WORD) -> bytes:
     return message.as_bytes()
 
 
-def make_msg(word: str = WORD) -> bytes:
+def make_msg(word: str = WORD, *, body: str | None = None, page: bytes = b"") -> bytes:
+    """`body` instead of the sentence; `page` is one of HTML."""
     texts = {
         0x0037: TITLE,
         0x001A: "IPM.Note",
         0x0C1A: "Ada",
         0x0E04: "Bruno",
-        0x1000: sentence(word),
+        0x1000: sentence(word) if body is None else body,
     }
     attached = {0x3707: "rooms.csv"}
     content = b"city;rooms\nBologna;42\n"
     return compound(
         {
-            **_properties(texts, header=bytes(8) + _longs(0, 1, 0, 1) + bytes(8)),
+            **_properties(
+                texts,
+                header=bytes(8) + _longs(0, 1, 0, 1) + bytes(8),
+                binary={0x1013: page} if page else None,
+            ),
             "__nameid_version1.0/__substg1.0_00020102": b"",
             **{
                 f"__attach_version1.0_#00000000/{name}": data

@@ -25,6 +25,10 @@ from tests.unit.documents.making import SAMPLES, packed
         ("mail", b"Received: x\r\nFrom: a@b.c\r\n\r\nhello", "eml"),
         ("talk", b"From: you\nTo: me\n\nhello", "text"),
         ("a.html", b"\r\n<!-- saved -->\r\n<html>", "html"),
+        ("a.txt", b"<!-- a --><!-- b --><html>", "html"),
+        ("a.txt", b"<!-- a --> b --><html>", "text"),
+        # Not in our lifetime, if every way to part them were tried.
+        ("a.md", b"<!-- a -->\n" * 1000 + b"# One", "markdown"),
         ("a.pdf", b"\r\n%PDF-1.4", "pdf"),
     ],
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from email.message import EmailMessage
 
-from tests.unit.documents.making import SAMPLES
+import pytest
+
+from tests.unit.documents.making import SAMPLES, make_msg
 from tests.unit.documents.opened import opened
 
 
@@ -60,6 +62,32 @@ def test_a_body_in_old_letters_is_read():
     )
     read = opened("a.eml", data)
     assert read.title == "caffè" and read.blocks[-1].text == "perché no"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"Content-Type: text/plain\r\n\r\na\0b",
+        # A mail within that the library reads and cannot write.
+        b"Content-Type: message/rfc822\r\n\r\nFrom: a\r\nContent-Type: multipart/mixed\r\n\r\n\xff",
+    ],
+)
+def test_a_part_that_cannot_be_read_costs_a_warning_and_not_the_mail(part):
+    head = b"From: a@example.org\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    good = b"Content-Type: text/plain\r\n\r\n"
+    parts = (good + b"one", part, good + b"two")
+    data = head + b"".join(b"--b\r\n" + p + b"\r\n" for p in parts) + b"--b--\r\n"
+    read = opened("a.eml", data)
+    assert [b.text for b in read.blocks[1:]] == ["one", "two"]
+    assert read.warnings == ("a part of the mail: it cannot be read",)
+
+
+@pytest.mark.parametrize(("plain", "warned"), [("words", False), ("", True)])
+def test_a_body_of_outlook_that_is_no_text_costs_a_warning_and_not_the_mail(plain, warned):
+    data = make_msg(body=plain, page=b"a\0b")
+    read = opened("a.msg", data)
+    assert [d.name for d in read.attachments] == ["rooms.csv"]
+    assert [w.startswith("the body: ") for w in read.warnings] == [True] * warned
 
 
 def test_mails_of_outlook_have_the_same_parts():

@@ -65,6 +65,12 @@ def test_hidden_text_is_told_of():
     assert opened("a.html", page("<p style='font-size:0.8em;opacity:0.5'>y")).text == "y"
 
 
+@pytest.mark.parametrize("style", ["-webkit-backface-visibility:hidden", "--tw-bg-opacity: 0"])
+def test_a_style_with_a_longer_name_hides_nothing(style):
+    document = opened("a.html", page(f"<p style='{style}'>shown"))
+    assert document.text == "shown" and not document.warnings
+
+
 def test_a_table_that_lays_out_a_page_is_read_as_a_page():
     body = "<table><tr><td><h1>One</h1><p>text</p></td></tr></table>"
     assert shown(opened("a.html", page(body)).blocks) == [("h1", "One"), ("paragraph", "text")]
@@ -86,6 +92,19 @@ def test_chapters_of_a_book_that_are_missing_are_told_of():
     document = opened("a.epub", packed(kept))
     assert document.title == "Dimora reads"
     assert document.warnings == ("a chapter is missing: two.xhtml",)
+
+
+def test_a_chapter_that_is_no_text_costs_a_warning_and_not_the_book():
+    import io
+    import zipfile
+
+    from tests.unit.documents.making import SAMPLES
+
+    source = zipfile.ZipFile(io.BytesIO(SAMPLES["epub"][1]()))
+    parts = {n: source.read(n) for n in source.namelist()}
+    document = opened("a.epub", packed(parts | {"OEBPS/two.xhtml": b"a\0b"}))
+    assert document.blocks[0].text == "Dimora reads"
+    assert document.warnings == ("a chapter cannot be read: two.xhtml",)
 
 
 def test_lists_of_links_within_a_document_are_navigation() -> None:

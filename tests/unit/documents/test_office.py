@@ -9,6 +9,7 @@ import docx
 import pytest
 import xlsxwriter
 from docx.oxml import OxmlElement
+from docx.oxml.ns import qn
 from pptx import Presentation
 
 from tests.unit.documents.making import packed
@@ -55,6 +56,36 @@ def test_deleted_and_hidden_words_of_word_are_not_read():
     assert read.warnings == ("hidden text was left out",)
 
 
+@pytest.mark.parametrize("off", ["0", "false", "off"])
+def test_words_that_are_said_not_to_be_hidden_are_read(off):
+    document = docx.Document()
+    run = document.add_paragraph("stays ").add_run("shown")
+    run.font.hidden = False
+    run._r.rPr.find(qn("w:vanish")).set(qn("w:val"), off)
+    read = opened("a.docx", saved(document))
+    assert read.text == "stays shown" and not read.warnings
+
+
+def test_moved_words_of_word_are_read_where_they_are_now():
+    document = docx.Document()
+    for name in ("w:moveFrom", "w:moveTo"):
+        paragraph = document.add_paragraph(name)
+        moved = OxmlElement(name)
+        moved.append(paragraph.add_run(" words")._r)
+        paragraph._p.append(moved)
+    read = opened("a.docx", saved(document))
+    assert [b.text for b in read.blocks] == ["w:moveFrom", "w:moveTo words"]
+
+
+@pytest.mark.parametrize(("number", "kind"), [(0, "paragraph"), (1, "item")])
+def test_a_paragraph_of_word_with_the_number_of_no_list_is_no_item(number, kind):
+    document = docx.Document()
+    paragraph = document.add_paragraph("words")
+    paragraph._p.get_or_add_pPr().get_or_add_numPr().get_or_add_numId().val = number
+    (block,) = opened("a.docx", saved(document)).blocks
+    assert block.kind == kind
+
+
 def test_tables_of_word_keep_merged_and_nested_cells():
     document = docx.Document()
     table = document.add_table(rows=2, cols=3)
@@ -86,12 +117,13 @@ def test_templates_and_documents_with_macros_are_read_too():
         assert opened("a.docm", data).text == "words"
 
 
-def test_slides_have_numbers_and_hidden_ones_are_left_out():
+@pytest.mark.parametrize("off", ["0", "false"])
+def test_slides_have_numbers_and_hidden_ones_are_left_out(off):
     presentation = Presentation()
     for title in ("One", "Two", "Three"):
         slide = presentation.slides.add_slide(presentation.slide_layouts[5])
         slide.shapes.title.text = title
-    presentation.slides[1].element.set("show", "0")
+    presentation.slides[1].element.set("show", off)
     read = opened("a.pptx", saved(presentation))
     assert [(b.text, b.page, b.place) for b in read.blocks] == [
         ("One", 1, "slide 1"),

@@ -56,8 +56,30 @@ Two
 
 
 def test_comments_of_markdown_are_not_read():
-    document = opened("a.md", "before <!-- ignore\n\nall --> after\n\n<!-- never closed\nmore")
-    assert document.text == "before  after"
+    text = "before <!-- a\nb --> after\n\n <!-- c\n\n# d\n\ne --> end\n\n# One <!-- f -->\n\n<!-->x"
+    assert [b.text for b in opened("a.md", text).blocks] == ["before  after", "end", "One", "x"]
+    table = opened("a.md", "| a | b <!-- c --> |\n|---|---|\n| 1 <!-- d --> | 2 |")
+    assert table.text == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Use `<!--` to begin.\n\nmore",
+        "Use `<!--` to begin and `-->` to end.",
+        "Use ``a ` <!--`` and ``-->``.",
+        "Use \\<!-- and -->.",
+        "Use <!-- to begin.\n\n# <!-- Two\n\n<!-- never closed",
+        "Use <!-- to begin.\n\nand --> to end",
+    ],
+)
+def test_what_only_looks_like_a_comment_of_markdown_is_read(text):
+    assert opened("a.md", text).text == text.replace("# ", "")
+
+
+def test_code_after_an_open_comment_of_markdown_is_read():
+    blocks = opened("a.md", "Use <!-- so:\n```html\n<!-- x -->\n```\nmore").blocks
+    assert [b.text for b in blocks] == ["Use <!-- so:", "<!-- x -->", "more"]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -90,6 +112,12 @@ def test_json_is_a_table_of_flat_records_and_parts_of_anything_else():
     assert "perché" in parts.text
     lines = opened("a.jsonl", '{"a": 1}\n{"a": 2}\n')
     assert lines.blocks[0].kind == "table"
+
+
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85"])
+def test_lines_of_json_end_only_where_json_ends_them(sign):
+    (block,) = opened("a.jsonl", f'{{"a": "one{sign}two"}}\r\n\r\n{{"a": "b"}}\r\n').blocks
+    assert block.text.split("\n")[2:] == ["| one two |", "| b |"]
 
 
 @pytest.mark.parametrize("text", ["{", "[1,", "{'a': 1}", "[" * 100_000])

@@ -78,6 +78,7 @@ def _asked(words: tuple[str, ...]) -> str:
 
 
 def _work(door: Any, model: str, text: str, tools: dict[str, Usable], flags: dict[str, Any]) -> int:
+    from dimora.cli.agent_tools import holdable
     from dimora.cli.agents import Agent, Wish
     from dimora.cli.commands.run import _options
     from dimora.tasks.show_model import ModelShown, ShowModel
@@ -88,13 +89,19 @@ def _work(door: Any, model: str, text: str, tools: dict[str, Usable], flags: dic
     if not takes_tools and not flags["forced"]:
         said = f"{model} was not taught to call tools: every step is held to the form of a call"
         click.echo(dim(said, sys.stderr), err=True)
+    forced = flags["forced"] or not takes_tools
+    if forced:
+        tools, left_out = holdable(tools)
+        for name, why in left_out.items():
+            said = f"Warning: without the tool {name}, whose calls cannot be held to a form: {why}"
+            click.echo(harmless(said), err=True)
     wish = Wish(
         model=model,
         templates=(shown.chat_template, shown.template, shown.eos_token),
         steps=flags["steps"],
         result_tokens=flags["result_tokens"],
         options=_options(flags["options"], None),
-        forced=bool(tools) and (flags["forced"] or not takes_tools),
+        forced=bool(tools) and forced,
         describe=not takes_tools and bool(tools),
     )
     outcome = Agent(door, tools, wish, Terminal()).run(text)

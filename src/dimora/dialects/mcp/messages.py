@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from dimora.core.errors import BadRequest, DimoraError
 from dimora.dialects._body import BodyReader, decode_json, quote
 from dimora.dialects.base import Asked, Fixed, Incoming
@@ -35,29 +37,74 @@ _READER = BodyReader(Message)
 _CACHE = {"ttlMs": 60_000, "cacheScope": "private"}
 
 
-def error(error: DimoraError) -> bytes:
-    """An error that belongs to no request which could be read."""
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """What a line says: the call of this `id` is `asked`, or `body` answers it at once (a line
+    too, empty for none), or another call is given up: that of the id `cancels`."""
+
+    id: str | int | None = None
+    asked: Asked | None = None
+    body: bytes = b""
+    cancels: str | int | None = None
+
+
+def error(error: DimoraError, id: str | int | None = None) -> bytes:
+    """An error in a message that is no request, or in one of this `id`."""
     code = INTERNAL_ERROR if error.status >= 500 else REFUSED
     if isinstance(error, BadRequest):
         code = PARSE_ERROR if error.code == "parse_error" else INVALID_REQUEST
-    return error_body(None, code, error.text, {"code": error.code})
+    return error_body(id, code, error.text, {"code": error.code})
 
 
 def decode(incoming: Incoming) -> Asked | Fixed:
     """Raises BadRequest for what is no message."""
-    return _decode(incoming, lines=False)
+    raw = _decode_json(incoming.body)
+    try:
+        message, warnings = _read(raw)
+    except BadRequest as why:
+        if (id := _id_of(raw)) is None:
+            raise
+        return Fixed(error(why, id), status=why.status)
+    return _answer(message, incoming, warnings, lines=False)
 
 
-def decode_line(incoming: Incoming) -> Asked | Fixed:
-    """The same for a message that came as a line; answers are lines too, empty for none."""
-    found = _decode(incoming, lines=True)
-    if isinstance(found, Fixed) and found.body:
-        return Fixed(found.body + b"\n")
-    return found
+def decode_line(incoming: Incoming) -> Line:
+    """The same for a message that came as a line; what is none is answered too."""
+    raw = None
+    try:
+        raw = _decode_json(incoming.body)
+        message, warnings = _read(raw)
+    except BadRequest as why:
+        return Line(body=error(why, _id_of(raw)) + b"\n")
+    found = _answer(message, incoming, warnings, lines=True)
+    if isinstance(found, Asked):
+        return Line(id=message.id, asked=found)
+    if found.body:
+        return Line(body=found.body + b"\n")
+    return Line(cancels=_cancelled(message))
 
 
-def _decode(incoming: Incoming, *, lines: bool) -> Asked | Fixed:
-    message, warnings = _read(incoming.body)
+def _id_of(raw: Any) -> str | int | None:
+    """The id of a request in which something else is wrong: its caller waits for it."""
+    if not isinstance(raw, dict) or "result" in raw or "error" in raw:
+        # The id of an answer is of somebody else's request.
+        return None
+    return _as_id(raw.get("id"))
+
+
+def _cancelled(message: Message) -> str | int | None:
+    """Which call a notification cancels, None for other ones."""
+    if message.method != "notifications/cancelled":
+        return None
+    return _as_id(message.params.get("requestId"))
+
+
+def _as_id(value: Any) -> str | int | None:
+    return value if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
+def _answer(
+    message: Message, incoming: Incoming, warnings: tuple[str, ...], *, lines: bool
+) -> Asked | Fixed:
     if message.id is None:
         # Nothing that a client may notify of changes what is answered here.
         return Fixed(b"", status=202)
@@ -79,11 +126,14 @@ def _decode(incoming: Incoming, *, lines: bool) -> Asked | Fixed:
         return Fixed(body, status=why.status(call))
 
 
-def _read(body: bytes) -> tuple[Message, tuple[str, ...]]:
+def _decode_json(body: bytes) -> Any:
     try:
-        raw = decode_json(body)
+        return decode_json(body)
     except BadRequest as why:
         raise BadRequest(why.message, code="parse_error") from None
+
+
+def _read(raw: Any) -> tuple[Message, tuple[str, ...]]:
     message, warnings = _READER.read_value(raw)
     if message.jsonrpc != "2.0":
         raise BadRequest('jsonrpc must be "2.0"', param="jsonrpc")

@@ -35,9 +35,7 @@ ROUTES = (
     Route(("GET",), "/v1/vector_stores/{store}/files", vector_stores.decode_files),
     Route(("POST",), "/v1/vector_stores/{store}/files", vector_stores.decode_add_file),
     Route(("POST",), "/v1/vector_stores/{store}/file_batches", vector_stores.decode_add_files),
-    Route(
-        ("GET",), "/v1/vector_stores/{store}/file_batches/{batch}", vector_stores.decode_batch
-    ),
+    Route(("GET",), "/v1/vector_stores/{store}/file_batches/{batch}", vector_stores.decode_batch),
     Route(("GET",), "/v1/vector_stores/{store}/files/{file}", vector_stores.decode_file),
     Route(
         ("DELETE",),

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from dimora.core.errors import BadRequest, NotFound
+from dimora.core.errors import BadRequest
 from dimora.core.types import Event
 from dimora.dialects._body import Body, BodyReader, check_integer
 from dimora.dialects._writing import find_event
@@ -27,7 +27,7 @@ from dimora.tasks.search_documents import PassagesFound, SearchDocuments
 from dimora.tasks.show_collection import CollectionTold, ShowCollection
 
 _BATCH_ID = re.compile(r"vsfb_\d{1,12}_\d{1,6}_[0-9A-Za-z]+")
-_NO_STORE = "there is no such vector store, or no such file in it"
+_NO_STORE = "there is no such vector store, or no such file or batch in it"
 
 
 class StoreBody(Body, frozen=True, kw_only=True):
@@ -127,7 +127,7 @@ def decode_add_file(incoming: Incoming) -> Asked:
 def decode_add_files(incoming: Incoming) -> Asked:
     """Raises BadRequest."""
     body, warnings = _BATCH.read(incoming.body)
-    ids = [*body.file_ids, *(each.get("file_id") for each in body.files)]
+    ids: list[Any] = [*body.file_ids, *(each.get("file_id") for each in body.files)]
     if not ids or not all(isinstance(each, str) for each in ids):
         raise BadRequest("file_ids is required", param="file_ids")
     store = incoming.path["store"]
@@ -143,9 +143,9 @@ def decode_add_files(incoming: Incoming) -> Asked:
 def decode_batch(incoming: Incoming) -> Asked:
     """A batch is done when it is answered: all there is to tell of it stands in its id."""
     store, batch = incoming.path["store"], incoming.path["batch"]
-    if not _BATCH_ID.fullmatch(batch):
-        raise NotFound("there is no such batch of files", code="batch_not_found")
-    request = ShowCollection(collection=store)
+    # Another id is that of nothing in the store.
+    known = _BATCH_ID.fullmatch(batch)
+    request = ShowCollection(collection=store, document="" if known else batch)
     return Asked(request, Folded(lambda _: _batch_fields(store, batch), _NO_STORE))
 
 

@@ -16,27 +16,33 @@ from dimora.core.languages import Language, detect_language
 
 Parsed = Literal["yes", "no", "unknown"]
 
-_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.M | re.S)
-_COMMENT = re.compile(r'"""(.*?)"""|/\*(.*?)\*/|(?:^|\s)(?:#|//|--)\s?([^\n]*)', re.DOTALL)
+_FENCE = re.compile(
+    r"^[ \t]*(`{3,}+|~{3,}+)[^\n]*+\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.M | re.S
+)
+# Of one that never ends no more is read than up to the next.
+_COMMENT = re.compile(
+    r'"""(.*?)"""|/\*((?:[^*/]|\*(?!/)|/(?!\*))*+)\*/|(?:^|\s)(?:#|//|--)\s?([^\n]*)', re.DOTALL
+)
 # `def total(`, `class Shop`, `func (s *Shop) Total(`, `public static int total(`, ...
 _DEFINED = re.compile(
     r"\b(?:def|class|function|func|fn|interface|struct|enum|trait|type|sub|proc)\s+"
     r"(?:\([^()\n]*\)\s*)?([A-Za-z_]\w*)"
     r"|^[ \t]*(?:export\s+)?(?:const|let|var)\s+([A-Za-z_]\w*)\s*=\s*(?:async\s*)?"
     r"(?:\([^()\n]*\)|\w+)\s*=>"
-    r"|^[ \t]*(?:(?:public|private|protected|static|final|async|override|virtual|inline)\s+)*"
+    r"|^[ \t]*(?:(?:public|private|protected|static|final|async|override|virtual|inline)[ \t]+)*"
     r"[A-Za-z_][\w<>\[\],*&]*\s+\*?([A-Za-z_]\w*)\s*\([^()\n]*\)\s*(?:throws\s+\w+\s*)?\{",
     re.MULTILINE,
 )
 _NOT_NAMES = frozenset("if for while switch catch return else new function match".split())
 # What a model writes where it was too lazy to copy.
 _LEFT_OUT = re.compile(
-    r"^\s*(?:#|//|/\*|--)?\s*(?:\.\.\.|…)?\s*\(?(?:rest of|remaining|other|existing|resto d"
-    r"|il resto|el resto)[^\n]{0,40}(?:code|function|method|class|unchanged|same|codice|código)",
+    r"^[ \t]*+(?:#|//|/\*|--)?[ \t]*+(?:\.\.\.|…)?[ \t]*+\(?"
+    r"(?:rest of|remaining|other|existing|resto d|il resto|el resto)[^\n]{0,40}"
+    r"(?:code|function|method|class|unchanged|same|codice|código)",
     re.IGNORECASE | re.MULTILINE,
 )
 _PYTHON = re.compile(
-    r"^\s*(?:def \w+\(.*\).*:|class \w+.*:|import \w+|from \w[\w.]* import )", re.M
+    r"^[ \t]*(?:def \w+\([^)\n]*\).*:|class \w.*:|import \w+|from \w[\w.]* import )", re.M
 )
 
 

@@ -7,9 +7,11 @@ that styles, pictures, fields and what this reader does not know come through.
 
 from __future__ import annotations
 
+import copy
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from xml.parsers import expat
 from xml.sax.saxutils import escape
@@ -21,8 +23,11 @@ from dimora.tasks.ready._placeholders import speaks
 
 # The parts that have words people read.
 _PARTS = re.compile(r"word/(?:document|header\d*|footer\d*|footnotes|endnotes)\.xml")
-# Of all parts together; what a part says of its size is what is unpacked of it.
+# Of the parts with words, which are held, and of all parts together, which are only passed on. What
+# a part says of its size is what is unpacked of it.
 _BYTES_AT_MOST = 64 * 2**20
+_UNPACKED_AT_MOST = 128 * 2**20
+_PIECE_BYTES = 2**20
 _WORDS = re.compile(
     r"http://(?:schemas\.openxmlformats\.org|purl\.oclc\.org/ooxml)/wordprocessingml/(?:2006/)?main"
 )
@@ -66,13 +71,31 @@ class Document:
         self._parts: dict[str, tuple[bytes, list[Paragraph]]] = {}
         try:
             self._package = zipfile.ZipFile(io.BytesIO(data))
-            names = [name for name in self._package.namelist() if _PARTS.fullmatch(name)]
-            if sum(self._package.getinfo(name).file_size for name in names) > _BYTES_AT_MOST:
+            every = self._package.infolist()
+            spoken = [info for info in every if _PARTS.fullmatch(info.filename)]
+            if (
+                sum(info.file_size for info in every) > _UNPACKED_AT_MOST
+                or sum(info.file_size for info in spoken) > _BYTES_AT_MOST
+            ):
                 raise BadRequest("the document is too large", param="text")
-            for name in names:
-                part = self._package.read(name)
-                self._parts[name] = (part, _Reader(part).paragraphs)
-        except (zipfile.BadZipFile, expat.ExpatError, RuntimeError, NotImplementedError):
+            for info in every:
+                if _PARTS.fullmatch(info.filename):
+                    part = b"".join(self._unpacked(info))
+                    self._parts[info.filename] = (part, _Reader(part).paragraphs)
+                else:
+                    # Damage shows now, and not when all has been translated.
+                    for _ in self._unpacked(info):
+                        pass
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            OSError,
+            ValueError,
+            expat.ExpatError,
+            RuntimeError,
+            NotImplementedError,
+        ):
             raise BadRequest(
                 "the text is no Word document that can be read",
                 hint="a .docx file in base64, without a password",
@@ -92,13 +115,26 @@ class Document:
         target = io.BytesIO()
         with zipfile.ZipFile(target, "w") as written:
             for info in self._package.infolist():
-                part = (
-                    _changed(*self._parts[info.filename])
-                    if info.filename in self._parts
-                    else self._package.read(info)
-                )
-                written.writestr(info, part, compress_type=info.compress_type)
+                # What is written to changes its description.
+                described = copy.copy(info)
+                if info.filename in self._parts:
+                    written.writestr(
+                        described, _changed(*self._parts[info.filename]), info.compress_type
+                    )
+                    continue
+                with written.open(described, "w") as part:
+                    for piece in self._unpacked(info):
+                        part.write(piece)
         return target.getvalue()
+
+    def _unpacked(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+        """A part in pieces: read at once, all it holds is unpacked, whatever size it says."""
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            # Others unpack without bounds, and ECMA-376 allows none.
+            raise NotImplementedError
+        with self._package.open(info) as part:
+            while piece := part.read(_PIECE_BYTES):
+                yield piece
 
 
 def _changed(part: bytes, paragraphs: Sequence[Paragraph]) -> bytes:

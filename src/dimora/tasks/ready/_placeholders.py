@@ -10,21 +10,21 @@ from collections.abc import Sequence
 
 import msgspec
 
-# In the order in which they are tried.
+# In the order in which they are tried. No part may be read in two ways: that takes forever.
 _PLACEHOLDER = re.compile(
     r"`[^`\n]+`"
     r"|!?\[(?=[^\[\]\n]*\](?:\(|\[))"
     r"|\]\([^()\n]*(?:\([^()\n]*\)[^()\n]*)?\)|\]\[[^\[\]\n]*\]"
     r"|https?://[^\s<>()\"']+"
-    r"|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+    r"|(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+"
     # A plural or a choice of ICU, two levels deep.
     r"|\{\s*\w+\s*,\s*(?:plural|select|selectordinal)\s*,(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
     r"|\$\{[^{}\n]+\}|\{\{[^{}\n]+\}\}|\{%[^{}\n]+%\}"
     r"|\{ ?[$\w.:!,%<>^+#\[\]-]* ?\}"
-    r"|%\([\w.]+\)[#0 +-]*\d*(?:\.\d+)?[a-zA-Z]"
-    r"|%(?:\d+\$)?[#0+-]*\d*(?:\.\d+)?(?:ll|l|h)?[sdifuxXeEgGcr@](?![a-zA-Z])"
+    r"|%\([\w.]+\)[#0 +-]*+\d*+(?:\.\d++)?+[a-zA-Z]"
+    r"|%(?:\d++\$)?[#0+-]*+\d*+(?:\.\d++)?+(?:ll|l|h)?[sdifuxXeEgGcr@](?![a-zA-Z])"
     r"|%%|%[1-9]\b"
-    r"|<!--.*?-->"
+    r"|<!--(?:[^<\n]|<(?!!--))*?-->"
     r"|</?[A-Za-z][^<>\n]*>"
     r"|&[a-z]+;|&#\d+;"
     r"|\\[nrt]"

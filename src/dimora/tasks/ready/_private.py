@@ -22,12 +22,13 @@ class PrivateSpan(msgspec.Struct, frozen=True):
 def find_private(text: str) -> tuple[PrivateSpan, ...]:
     """In the order of the text; where two overlap, the first kind of the table stands."""
     found: list[PrivateSpan] = []
+    taken = bytearray(len(text))
     for kind, pattern, holds in _KINDS:
         for match in re.finditer(pattern, text):
             start, end = match.span()
-            free = all(end <= span.start or start >= span.end for span in found)
-            if free and holds(match[0]):
+            if not any(taken[start:end]) and holds(match[0]):
                 found.append(PrivateSpan(kind, start, end))
+                taken[start:end] = b"\1" * (end - start)
     return tuple(sorted(found, key=lambda span: span.start))
 
 
@@ -46,7 +47,9 @@ def _is_card(words: str) -> bool:
 
 
 def _is_phone(words: str) -> bool:
-    return 8 <= sum(c.isdigit() for c in words) <= 15
+    groups = re.findall(r"\d+", words)
+    whole = words[-1].isdigit() and len(groups[-1]) > 1 and len(groups) <= 7
+    return whole and 8 <= sum(map(len, groups)) <= 15
 
 
 def _is_address(words: str) -> bool:
@@ -57,9 +60,11 @@ def _always(words: str) -> bool:
     return bool(words)
 
 
+# Anybody may write such a text: no pattern reads a run of signs in two ways, or from each of its
+# characters anew.
 _KINDS: tuple[tuple[PrivateKind, str, Callable[[str], bool]], ...] = (
-    ("email", r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", _always),
-    ("iban", r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{1,4}){3,8}\b", _is_iban),
+    ("email", r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+", _always),
+    ("iban", r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b", _is_iban),
     ("card", r"\b\d(?:[ -]?\d){12,18}\b", _is_card),
     (
         "tax code",
@@ -69,7 +74,7 @@ _KINDS: tuple[tuple[PrivateKind, str, Callable[[str], bool]], ...] = (
     ("ip address", r"\b(?:\d{1,3}\.){3}\d{1,3}\b", _is_address),
     (
         "phone",
-        r"(?:\+\d{1,3}|\b0\d|\b3\d\d|\b[6-9]\d\d)[ ./-]?(?:\(?\d+\)?[ ./-]?){1,5}\d{2,}\b",
+        r"(?:\+|\b(?=0\d|3\d\d|[6-9]\d\d))\d(?:\)?[ ./-]?\(?\d){7,}+\w?",
         _is_phone,
     ),
 )

@@ -140,7 +140,7 @@ def _take_paragraph(lines: Sequence[str]) -> list[Piece]:
 def _take_line(line: str) -> list[Piece]:
     """A line's mark, its words, its end; the cells of a table's row one by one."""
     if _TABLE_ROW.match(line):
-        cells = re.split(r"(\s*\|\s*)", line)
+        cells = re.split(r"((?<!\s)\s++\|\s*|\|\s*)", line)
         return [Piece(cell, at % 2 == 0 and speaks(cell)) for at, cell in enumerate(cells)]
     found = _MARKS.match(line)
     start = found.end() if found else 0

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from dimora.core.errors import BadRequest
+from dimora.core.languages import Language
 from dimora.tasks.base import Token
 
 Kind = Literal["text", "number", "date", "yes/no"]
@@ -32,70 +34,114 @@ _YES = frozenset("yes true y si sì sí vero verdadero ok x ✓".split())
 _NO = frozenset("no false n falso none nessuno ninguno".split())
 
 
-def find_span(value: str, text: str) -> tuple[int, int] | None:
+def find_span(value: str, text: str, kind: Kind = "text") -> tuple[int, int] | None:
     """Where the value stands in the text, as offsets of characters: as it is, else whatever the
-    white space, the capital letters and the marks around it."""
+    white space, the capital letters and the marks around it. A number or date is no part of a
+    longer one."""
     at = text.find(value) if value.strip() else -1
-    if at >= 0:
-        return at, at + len(value)
+    while at >= 0:
+        if _is_whole(kind, text, at, at + len(value)):
+            return at, at + len(value)
+        at = text.find(value, at + 1)
     words = value.strip(" \t\n\"'«»“”.,;:").split()
     if not words:
         return None
     pattern = r"\s+".join(re.escape(word) for word in words)
-    found = re.search(pattern, text, re.IGNORECASE)
-    return found.span() if found else None
+    spans = (found.span() for found in re.finditer(pattern, text, re.IGNORECASE))
+    return next((span for span in spans if _is_whole(kind, text, *span)), None)
 
 
+def _is_whole(kind: Kind, text: str, start: int, end: int) -> bool:
+    """Whether no number goes on before or behind: `18` is no value of `2026/118`, nor of `18,5`."""
+    if kind not in _STANDING:
+        return True
+    before, behind = text[max(0, start - 2) : start], text[end : end + 2]
+    return not (
+        (not text[start].isalpha() and re.search(rf"\d{_WITHIN}?\Z", before))
+        or (not text[end - 1].isalpha() and re.match(rf"{_WITHIN}?\d", behind))
+    )
+
+
+# What stands between the digits of one number or date.
+_WITHIN = r"[-−/.,:'’\u00a0\u202f]"
+
+
+_DIGITS_AT_MOST = 40
 # How a number or a date may stand in a text.
 _STANDING: dict[str, str] = {
-    "number": r"[-−]?\d+(?:[.,'’]\d+|[ \u00a0\u202f]\d{3}\b)*",
-    "date": r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}"
-    r"|\d{1,2}[^\w\n]+(?:(?:de|of) )?[^\W\d_]{3,}[^\w\n]+(?:(?:de|del) )?\d{4}"
-    r"|[^\W\d_]{3,} \d{1,2}(?:st|nd|rd|th)?,? \d{4}",
+    "number": r"(?:(?<!\d)[-−])?\d+(?:[.,'’]\d+|[ \u00a0\u202f]\d{3}\b)*",
+    "date": r"(?<!\d)(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}"
+    r"|\d{1,2}[^\w\n]+(?:(?:de|of) )?[^\W\d_]{3,12}[^\w\n]+(?:(?:de|del) )?\d{4}"
+    r"|[^\W\d_]{3,12} \d{1,2}(?:st|nd|rd|th)?,? \d{4})(?!\d)",
 }
 
 
-def find_equal(kind: Kind, words: str, text: str) -> tuple[int, int] | None:
+def find_equal(
+    kind: Kind, words: str, text: str, language: Language | None = None
+) -> tuple[int, int] | None:
     """Where the first number or date stands that is the same in another spelling: a model that
     should copy `1.588,43` likes to write `1588.43`."""
     if kind not in _STANDING:
         return None
-    try:
-        wanted = read_value(kind, words)
-    except ValueError:
-        return None
+    wanted = []
+    # A model may spell a number as its own language does.
+    for each in (language, None):
+        with contextlib.suppress(ValueError, OverflowError):
+            wanted.append(read_value(kind, words, each))
     for found in re.finditer(_STANDING[kind], text):
-        with contextlib.suppress(ValueError):
-            if read_value(kind, found[0]) == wanted:
+        with contextlib.suppress(ValueError, OverflowError):
+            if read_value(kind, found[0], language) in wanted:
                 return found.span()
     return None
 
 
-def read_value(kind: Kind, words: str) -> Any:
-    """The value as JSON has it: a date as `2026-05-03`. Raises ValueError where it is none."""
-    return _READERS[kind](words.strip())
+def read_value(kind: Kind, words: str, language: Language | None = None) -> Any:
+    """The value as JSON has it: a date as `2026-05-03`. The language of the text decides what is
+    ambiguous.
+
+    Raises:
+        ValueError: it is none.
+        OverflowError: it is a number too large to be sent as one.
+    """
+    return _READERS[kind](words.strip(), language)
 
 
-def _read_number(words: str) -> int | float:
+def is_ambiguous(words: str) -> bool:
+    """Whether the mark of a number may stand for thousands or a fraction: `2.500`, `1,085`."""
+    return re.fullmatch(r"-?[1-9]\d{0,2}[.,]\d{3}", _number_in(words)) is not None
+
+
+def _number_in(words: str) -> str:
+    """The first number as it is written, without blanks; empty for none."""
+    found = re.search(r"(?:[-−]\s*)?\d+(?:[.,'’\s\u00a0\u202f]\d+)*", words)
+    return re.sub(r"['’\s\u00a0\u202f]", "", found[0]).replace("−", "-") if found else ""
+
+
+def _read_number(words: str, language: Language | None) -> int | float:
     """With a comma or a point before the fraction, as the last mark of the number tells."""
-    found = re.search(r"[-−]?\s*\d+(?:[.,'’\s\u00a0\u202f]\d+)*", words)
-    if found is None:
+    written = _number_in(words)
+    if not written:
         raise ValueError("no number")
-    written = re.sub(r"['’\s\u00a0\u202f]", "", found[0]).replace("−", "-")
     marks = re.findall(r"[.,]", written)
-    if not marks:
-        return int(written)
-    last = marks[-1]
-    thousands = marks.count(last) > 1 or (
-        len(set(marks)) == 1 and re.search(r"[.,]\d{3}$", written) and not written.startswith("0")
-    )
-    if thousands:
-        return int(re.sub(r"[.,]", "", written))
-    whole, _, fraction = written.rpartition(last)
-    return float(f"{re.sub(r'[.,]', '', whole)}.{fraction}")
+    last = marks[-1] if marks else ""
+    if is_ambiguous(written):
+        thousands = language is None or (last == ",") == (language == "en")
+    else:
+        thousands = marks.count(last) > 1
+    whole, _, fraction = ("", "", "") if thousands or not last else written.rpartition(last)
+    digits = re.sub(r"[.,]", "", whole or written)
+    if fraction:
+        number = float(f"{digits}.{fraction}")
+        if math.isinf(number):
+            raise OverflowError
+        return number
+    # MessagePack has no larger ones; and Python refuses to read very long ones.
+    if len(digits) > _DIGITS_AT_MOST or not -(2**63) <= int(digits) < 2**63:
+        raise OverflowError
+    return int(digits)
 
 
-def _read_date(words: str) -> str:
+def _read_date(words: str, _: Language | None) -> str:
     """Day before month where only numbers stand, unless that cannot be."""
     if found := re.search(r"\b(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})\b", words):
         year, month, day = (int(n) for n in found.groups())
@@ -119,7 +165,7 @@ def _read_spelled_date(words: str) -> tuple[int, int, int]:
     return days[0], _MONTHS[names[0][:3]], years[0]
 
 
-def _read_flag(words: str) -> bool:
+def _read_flag(words: str, _: Language | None) -> bool:
     first = re.split(r"\W+", unicodedata.normalize("NFC", words.lower()))[0] or words.lower()
     if first in _YES:
         return True
@@ -128,8 +174,8 @@ def _read_flag(words: str) -> bool:
     raise ValueError("neither yes nor no")
 
 
-_READERS: dict[Kind, Callable[[str], Any]] = {
-    "text": lambda words: words,
+_READERS: dict[Kind, Callable[[str, Language | None], Any]] = {
+    "text": lambda words, _: words,
     "number": _read_number,
     "date": _read_date,
     "yes/no": _read_flag,

@@ -86,7 +86,7 @@ EXAMPLE: Mapping[str, Any] = {
 
 def files_of(diff: str) -> tuple[str, ...]:
     """Raises BadRequest for what is no unified diff."""
-    pairs = re.findall(r"^--- (?:a/)?(\S+).*\n\+\+\+ (?:b/)?(\S+)", diff, re.MULTILINE)
+    pairs = re.findall(r"^--- (?:a/)?(\S++).*\n\+\+\+ (?:b/)?(\S+)", diff, re.MULTILINE)
     named = [new if new != "/dev/null" else old for old, new in pairs]
     named += re.findall(r"^rename to (.+)$", diff, re.MULTILINE)
     if not named and not re.search(r"^@@ |^diff --git ", diff, re.MULTILINE):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -26,6 +27,10 @@ Risk = Literal["low", "medium", "high"]
 
 # Two clauses that share so much of their words are one clause that was changed.
 _ALIKE = 0.5
+# Of longer texts a clause is looked for near its place alone, and told by words shared.
+_PAIRS_AT_MOST = 50_000
+_STEPS_AT_MOST = 20_000_000
+_WORDS_COMPARED = 500
 # Asked for one of three words, a small model calls every risk low; yes or no it can tell.
 _HIGH, _MEDIUM = 0.6, 0.45
 _EXPLAIN_TOKENS = 110
@@ -129,7 +134,7 @@ class Change(msgspec.Struct, frozen=True):
 
 def clauses_of(text: str) -> list[str]:
     """Paragraphs and numbered lines, their white space made one blank."""
-    blocks = re.split(r"\n[ \t]*\n|\n(?=\s*(?:\d+(?:\.\d+)*[.)]|[-*•]|Art\.?)\s)", text)
+    blocks = re.split(r"\n[ \t\r]*\n|\n(?=[ \t]*(?:\d+(?:\.\d+)*[.)]|[-*•]|Art\.?)\s)", text)
     return [" ".join(block.split()) for block in blocks if block.strip()]
 
 
@@ -159,20 +164,63 @@ def _bare(clause: str) -> str:
 
 
 def _paired(old: list[str], new: list[str]) -> list[Change]:
-    left = list(old)
+    likeness = _Likeness()
+    left = dict(enumerate(map(_counted, old)))
+    reach = max(1, _PAIRS_AT_MOST // max(1, len(new)) // 2)
     found = []
-    for clause in new:
-        near = max(left, key=lambda each: _likeness(each, clause), default="")
-        if near and _likeness(near, clause) >= _ALIKE:
-            left.remove(near)
-            found.append(Change("changed", near, clause))
-        else:
+    for at, clause in enumerate(new):
+        words = _counted(clause)
+        place = at * len(old) // len(new)
+        near = range(max(0, place - reach), min(len(old), place + reach + 1))
+        best = likeness.nearest(words, {n: left[n] for n in near if n in left})
+        if best is None:
             found.append(Change("added", "", clause))
-    return [*found, *(Change("removed", each, "") for each in left)]
+        else:
+            del left[best]
+            found.append(Change("changed", old[best], clause))
+    return [*found, *(Change("removed", old[n], "") for n in left)]
 
 
-def _likeness(one: str, other: str) -> float:
-    return difflib.SequenceMatcher(None, _bare(one).split(), _bare(other).split()).ratio()
+class _Words(NamedTuple):
+    words: list[str]
+    counts: Counter[str]
+
+
+def _counted(clause: str) -> _Words:
+    words = _bare(clause).split()[:_WORDS_COMPARED]
+    return _Words(words, Counter(words))
+
+
+class _Likeness:
+    """Compares the order of words too, as long as that does not take too many steps."""
+
+    def __init__(self) -> None:
+        self._steps_left = _STEPS_AT_MOST
+
+    def nearest(self, clause: _Words, others: Mapping[int, _Words]) -> int | None:
+        """Which of the others is most like the clause; None where none is enough."""
+        # No order of words makes two clauses more alike than the words they share.
+        shared = {n: _shared(clause, other) for n, other in others.items()}
+        best, most = None, 0.0
+        for n in sorted(shared, key=lambda n: -shared[n]):
+            if shared[n] < _ALIKE or shared[n] <= most:
+                break
+            like = self._likeness(others[n].words, clause.words, shared[n])
+            if like >= _ALIKE and like > most:
+                best, most = n, like
+        return best
+
+    def _likeness(self, one: Sequence[str], other: Sequence[str], shared: float) -> float:
+        self._steps_left -= len(one) * len(other)
+        if self._steps_left < 0:
+            return shared
+        return difflib.SequenceMatcher(None, one, other).ratio()
+
+
+def _shared(one: _Words, other: _Words) -> float:
+    fewer, more = sorted((one.counts, other.counts), key=len)
+    both = sum(min(count, more.get(word, 0)) for word, count in fewer.items())
+    return 2 * both / max(1, len(one.words) + len(other.words))
 
 
 async def run(request: Compare, rooms: Rooms) -> AsyncIterator[Event]:
@@ -181,7 +229,7 @@ async def run(request: Compare, rooms: Rooms) -> AsyncIterator[Event]:
     require_text(request.other, "other")
     language = request.language or detect_language(request.other)
     words = WORDS[language]
-    changes, same = find_changes(request.text, request.other)
+    changes, same = await asyncio.to_thread(find_changes, request.text, request.other)
     found: list[Difference] = []
     async with Desk(request, rooms) as desk:
         async for place in desk.wait():

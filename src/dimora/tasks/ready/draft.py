@@ -21,7 +21,7 @@ RIGHT: Right = "use"
 
 # Places left open, and the line of a mail that says what it is about.
 _OPEN = re.compile(r"\[[^\[\]\n]{2,40}\]")
-_SUBJECT = re.compile(r"^\W*(?:Subject|Oggetto|Asunto)\W+(.*)$", re.MULTILINE)
+_SUBJECT = re.compile(r"^[^\w\n]*+(?:Subject|Oggetto|Asunto)\W+(.*)$", re.MULTILINE)
 _ANSWER_TOKENS = {"mail": 350, "letter": 500, "article": 800, "report": 900}
 
 

@@ -21,6 +21,7 @@ from dimora.tasks.ready._values import (
     Kind,
     find_equal,
     find_span,
+    is_ambiguous,
     least_logprob,
     read_kind,
     read_value,
@@ -54,7 +55,8 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
     """`value` is what was found, as text, number, `2026-05-03` or true and false; null where there
     is nothing. `words` is how it stands in the text from character `start` to `end`; -1 for
     nowhere. `confidence` is the model's probability for the token it was least sure of.
-    `problem` says why words are no value: `not in the text`, `no number`, `no date`, ...
+    `problem` says why words are no value: `not in the text`, `no number`, `no date`, `number too
+    large`, ...; or that a number may be another: `thousands or fraction`.
     """
 
     name: str
@@ -153,6 +155,7 @@ async def run(request: Extract, rooms: Rooms) -> AsyncIterator[Event]:
     wanted = read_fields(request.fields)
     language = request.language or detect_language(request.text)
     words = WORDS[language]
+    spelling = _spelling(request)
     lines = [f"- {f.name}{f': {f.meaning}' if f.meaning else ''}" for f in wanted]
     task = words["ask"].format(fields="\n".join(lines))
     most = _FIELD_TOKENS * len(wanted) + 32
@@ -175,7 +178,7 @@ async def run(request: Extract, rooms: Rooms) -> AsyncIterator[Event]:
             )
             offset = max(request.text.find(part, offset), 0)
             for field in wanted:
-                value = told(field, answer, part, offset, loose=request.loose)
+                value = told(field, answer, part, offset, loose=request.loose, language=spelling)
                 if field.name not in best or _better(value, best[field.name]):
                     best[field.name] = value
         values = tuple(best[field.name] for field in wanted)
@@ -195,13 +198,27 @@ def schema_of(wanted: Sequence[_Wanted]) -> dict[str, Any]:
     }
 
 
-def told(field: _Wanted, answer: Answer, text: str, offset: int, *, loose: bool) -> Value:
+def _spelling(request: Extract) -> Language | None:
+    """The language whose numbers the text has; None where nothing tells."""
+    found = detect_language(request.text, "en")
+    return found if found == detect_language(request.text, "it") else request.language or None
+
+
+def told(
+    field: _Wanted,
+    answer: Answer,
+    text: str,
+    offset: int,
+    *,
+    loose: bool,
+    language: Language | None = None,
+) -> Value:
     """The value the model gave to a field, looked for in the text, which begins at `offset`."""
     words = (answer.value[field.name] or "").strip()
     sure = round(_confidence(field.name, answer), 4)
     if not words or words.lower() in ("null", "none", "n/a"):
         return Value(name=field.name, value=None, confidence=sure)
-    span = find_span(words, text) or find_equal(field.kind, words, text)
+    span = find_span(words, text, field.kind) or find_equal(field.kind, words, text, language)
     if span is None and not loose:
         return Value(
             name=field.name, value=None, words=words, confidence=sure, problem="not in the text"
@@ -209,9 +226,13 @@ def told(field: _Wanted, answer: Answer, text: str, offset: int, *, loose: bool)
     start, end = (span[0] + offset, span[1] + offset) if span else (-1, -1)
     found = text[span[0] : span[1]] if span else words
     try:
-        value, problem = read_value(field.kind, found), ""
+        value, problem = read_value(field.kind, found, language), ""
+        if field.kind == "number" and language is None and is_ambiguous(found):
+            problem = "thousands or fraction"
     except ValueError:
         value, problem = None, f"no {field.kind}"
+    except OverflowError:
+        value, problem = None, "number too large"
     return Value(
         name=field.name,
         value=value,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -142,7 +143,7 @@ async def run(request: Moderate, rooms: Rooms) -> AsyncIterator[Event]:
         result = Moderated(
             flagged=any(one.flagged for one in judged),
             categories=tuple(judged),
-            private=find_private(request.text),
+            private=await asyncio.to_thread(find_private, request.text),
         )
     yield answered(result, language)
     yield desk.done()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -133,7 +134,7 @@ async def run(request: Translate, rooms: Rooms) -> AsyncIterator[Event]:
     require_text(request.target, "target")
     glossary = read_glossary(request.glossary)
     form = request.form or form_of(request.text)
-    document = _document(request.text) if form == "docx" else None
+    document = await asyncio.to_thread(_document, request.text) if form == "docx" else None
     pieces = [] if document else take_apart(request.text, form, request.skip)
     work = _paragraphs(document) if document else _lines(pieces)
     language = request.language or detect_language("\n".join(words for _, words in work))
@@ -153,7 +154,7 @@ async def run(request: Translate, rooms: Rooms) -> AsyncIterator[Event]:
                 yield Progress(status=f"translating {begun + 1} of {len(work)}")
             begun += 1
         result = Translated(
-            translation=base64.b64encode(document.data()).decode()
+            translation=base64.b64encode(await asyncio.to_thread(document.data)).decode()
             if document
             else put_together(pieces),
             form=form,

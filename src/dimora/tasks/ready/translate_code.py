@@ -130,8 +130,13 @@ def told(old: str, new: str, target: str) -> CodeTranslated:
 
 def literals_of(code: str) -> tuple[str, ...]:
     """Numbers of more than one digit and words in quotes, each once."""
-    bare = re.sub(r"(?:^|\s)(?:#|//)[^\n]*|/\*.*?\*/|\"\"\".*?\"\"\"", " ", code, flags=re.DOTALL)
-    quotes = [m[2] for m in re.finditer(r"([\"'])((?:(?!\1)[^\\\n]|\\.){2,80})\1", bare)]
-    without = re.sub(r"([\"'])(?:(?!\1)[^\\\n]|\\.)*\1", " ", bare)
+    bare = re.sub(
+        r"(?:^|\s)(?:#|//)[^\n]*|/\*(?:[^*/]|\*(?!/)|/(?!\*))*+\*/|\"\"\".*?\"\"\"",
+        " ",
+        code,
+        flags=re.DOTALL,
+    )
+    quotes = [m[2] for m in re.finditer(r"(?<!\\)([\"'])((?:(?!\1)[^\\\n]|\\.){2,80})\1", bare)]
+    without = re.sub(r"(?<!\\)([\"'])(?:(?!\1)[^\\\n]|\\.)*\1", " ", bare)
     numbers = [n for n in re.findall(r"(?<![\w.])\d+(?:\.\d+)?", without) if len(n) > 1]
     return tuple(dict.fromkeys([*numbers, *quotes]))

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import re
+import tracemalloc
 import zipfile
 
 import pytest
@@ -134,3 +135,53 @@ def test_a_word_document_that_unpacks_to_too_much_is_refused():
             written.writestr(f"word/header{number}.xml", b" " * (30 << 20))
     with pytest.raises(BadRequest, match="too large"):
         Document(target.getvalue())
+
+
+def _with(name: str, content: bytes, kind: int = zipfile.ZIP_DEFLATED) -> bytes:
+    target = io.BytesIO(package())
+    with zipfile.ZipFile(target, "a", kind) as written:
+        written.writestr(name, content)
+    return target.getvalue()
+
+
+def test_any_part_counts_towards_what_is_too_large():
+    data = _with("word/media/image1.png", bytes(129 << 20))
+    with pytest.raises(BadRequest, match="too large"):
+        Document(data)
+
+
+def test_a_part_that_says_less_than_it_holds_is_refused_and_not_unpacked():
+    size = 100 << 20
+    data = _with("word/media/image1.png", bytes(size))
+    for lie in (b"\x10\0\0\0",):
+        data = data.replace(size.to_bytes(4, "little"), lie)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadRequest):
+            Document(data)
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["word/document.xml", "word/styles.xml"])
+def test_damage_of_any_part_shows_before_the_work(name):
+    data = bytearray(package())
+    with zipfile.ZipFile(io.BytesIO(data)) as read:
+        at = read.getinfo(name).header_offset + 30 + len(name)
+    # No kind of block that DEFLATE knows.
+    data[at] = 0x07
+    with pytest.raises(BadRequest):
+        Document(bytes(data))
+
+
+def test_a_part_packed_in_a_way_that_unpacks_without_bounds_is_refused():
+    with pytest.raises(BadRequest):
+        Document(_with("word/media/image1.png", b"x", zipfile.ZIP_BZIP2))
+
+
+def test_a_large_part_comes_through_in_pieces():
+    content = bytes(range(256)) * (3 << 12)
+    with zipfile.ZipFile(io.BytesIO(Document(_with("a.png", content)).data())) as read:
+        assert read.read("a.png") == content
+        assert read.testzip() is None

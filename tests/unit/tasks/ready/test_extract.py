@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 
 import pytest
 
 from dimora.core.errors import BadRequest
 from dimora.tasks.base import Token
+from dimora.tasks.ready import extract
 from dimora.tasks.ready._desk import Answer
 from dimora.tasks.ready.extract import read_fields, schema_of, table_columns, table_row, told
+from tests.unit.tasks.ready.speaking import result_of
 
 TEXT = "Total: EUR 1,240.50 by 3 May 2026"
 
@@ -94,3 +97,34 @@ def test_in_a_table_each_field_is_a_column_and_what_is_doubtful_is_named():
 def test_a_table_without_fields_is_refused():
     with pytest.raises(BadRequest):
         table_columns({})
+
+
+def test_where_no_language_tells_thousands_from_a_fraction_it_is_said():
+    asked = field("rate:number"), answer("rate", "1.085")
+    value = told(*asked, "EUR/USD 1.085", 0, loose=False)
+    assert (value.value, value.problem) == (1085, "thousands or fraction")
+    value = told(*asked, "EUR/USD 1.085", 0, loose=False, language="en")
+    assert (value.value, value.problem) == (1.085, "")
+
+
+def test_the_language_of_the_text_is_that_of_its_numbers():
+    def read(text: str) -> tuple:
+        request = extract.Extract(text=text, fields=("rate:number",))
+        result = asyncio.run(result_of(extract, request, lambda _: '{"rate": "1.085"}'))
+        (one,) = result["fields"]
+        return one["value"], one["problem"]
+
+    assert read("The rate of the euro is 1.085 and it was lower before") == (1.085, "")
+    assert read("Il prezzo della casa è di 1.085 per ogni mese") == (1085, "")
+    assert read("EUR 1.085") == (1085, "thousands or fraction")
+
+
+def test_a_number_too_large_for_the_wire_is_no_value():
+    words = "9" * 25
+    value = told(field("id:number"), answer("id", words), f"id {words}", 0, loose=False)
+    assert (value.value, value.words, value.problem) == (None, words, "number too large")
+
+
+def test_a_part_of_a_longer_number_is_no_value():
+    value = told(field("n:number"), answer("n", "240.50"), TEXT, 0, loose=False)
+    assert (value.value, value.problem) == (None, "not in the text")

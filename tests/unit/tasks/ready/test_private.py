@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import pytest
 
+from dimora.tasks.ready import moderate
 from dimora.tasks.ready._private import find_private
+from tests.unit.tasks.ready.speaking import result_of
 
 
 @pytest.mark.parametrize(
@@ -34,3 +39,36 @@ def test_it_is_found_where_it_stands(words, kind):
 )  # fmt: skip
 def test_what_fails_its_check_is_none(text):
     assert [s for s in find_private(text) if s.kind != "phone"] == []
+
+
+def test_words_in_capitals_around_an_account_do_not_hide_it():
+    spans = find_private("IBAN IT60 X054 2811 1010 0000 0123 456. BIC UNCRITMM")
+    assert [span.kind for span in spans] == ["iban"]
+
+
+@pytest.mark.parametrize("words", ["+39 (0)10 5551234", "(010) 555-1234", "333/1234567"])
+def test_a_phone_number_is_found_with_its_marks(words):
+    assert [span.kind for span in find_private(f"Call {words}.")] == ["phone"]
+
+
+@pytest.mark.parametrize("words", ["01" + "1" * 20, "0123 4567a", "0123 4567 8"])
+def test_a_run_of_digits_that_nobody_dials_is_no_phone(words):
+    assert find_private(words) == ()
+
+
+def test_what_overlaps_is_told_once():
+    assert [s.kind for s in find_private("4111 1111 1111 1111 and 0039 010 5551234")] == [
+        "card",
+        "phone",
+    ]
+
+
+def test_a_text_is_searched_off_the_event_loop(monkeypatch):
+    ran = []
+    monkeypatch.setattr(
+        moderate, "find_private", lambda _: ran.append(threading.current_thread()) or ()
+    )
+    request = moderate.Moderate(text="a")
+    asyncio.run(result_of(moderate, request, lambda p: f'"{p.json_schema["enum"][0]}"'))
+    assert ran
+    assert threading.main_thread() not in ran

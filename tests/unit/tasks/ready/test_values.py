@@ -133,3 +133,48 @@ def test_a_number_or_date_is_found_in_another_spelling(kind, words, standing):
 )
 def test_what_is_not_there_in_any_spelling_is_not_found(kind, words):
     assert find_equal(kind, words, "12 of 3 May 2026, x 7.7") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        ("number", "18", "Invoice 2026/118"),
+        ("number", "240.50", "EUR 1,240.50"),
+        ("number", "1", "EUR 1,240.50"),
+        ("number", "240", "12\u00a0240"),
+        ("date", "1/5/2026", "11/5/2026"),
+        ("date", "1/5/202", "1/5/2026"),
+    ],
+)
+def test_a_part_of_a_longer_number_or_date_is_not_found(kind, value, text):
+    assert find_span(value, text, kind) is None
+    assert find_equal(kind, value, text) is None
+
+
+def test_the_number_is_looked_for_behind_where_it_is_a_part_and_ends_at_a_full_stop():
+    text = "Invoice 2026/118 of 18."
+    assert find_span("18", text, "number") == (20, 22)
+    assert find_span("18", text) == (14, 16)
+
+
+@pytest.mark.parametrize(
+    ("words", "language", "number"),
+    [
+        ("1.085", "en", 1.085),
+        ("1,085", "en", 1085),
+        ("2.500 kg", "it", 2500),
+        ("2,500 kg", "es", 2.5),
+        ("1234.567", "it", 1234.567),
+        ("1.234.567", "en", 1234567),
+    ],
+)
+def test_the_language_tells_thousands_from_a_fraction(words, language, number):
+    assert read_value("number", words, language) == number
+
+
+@pytest.mark.parametrize("words", ["9223372036854775808", "-1" + "0" * 30, "1" * 5000,
+                                   "1" * 400 + ".5"])  # fmt: skip
+def test_a_number_that_cannot_be_sent_is_none(words):
+    with pytest.raises(OverflowError):
+        read_value("number", words)
+    assert find_equal("number", "7", f"{words} and 7") == (len(words) + 5, len(words) + 6)
