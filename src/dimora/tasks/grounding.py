@@ -33,8 +33,6 @@ from dimora.tasks.retrieving import (
     widened,
 )
 
-# A question is for a person's words; what is longer is searched by its beginning.
-_QUESTION_CHARACTERS = 2000
 HIDDEN = "model "
 
 WORDS: Mapping[Language, Mapping[str, str]] = {
@@ -78,7 +76,7 @@ class Grounding:
         self.passages: tuple[Passage, ...] = ()
         self._rooms = rooms
         self._model = model
-        self._wish = msgspec.structs.replace(wish, question=wish.question[:_QUESTION_CHARACTERS])
+        self._wish = wish
 
     async def look(self) -> AsyncIterator[Event]:
         """Search; yields places in the queue and progress. Raises NotFound, BadRequest.

@@ -40,6 +40,11 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = SHOWN_AT_MOST
     rerank: str = ""
 
+    @property
+    def asked(self) -> str:
+        """The question as far as it is searched."""
+        return self.question[:_QUESTION_CHARACTERS]
+
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """The passages that were found, best first; none where the evidence is not enough.
@@ -69,7 +74,7 @@ async def retrieve(
     rooms: Rooms, wish: Wish, collections: Sequence[Collection], embedder: Embedder
 ) -> Found:
     """Raises NotFound."""
-    question = wish.question[:_QUESTION_CHARACTERS]
+    question = wish.asked
     (vector,) = await embedder.vectors([question], "query")
     passages = await rooms.knowledge.find(
         [each.name for each in collections],
@@ -99,7 +104,7 @@ async def reordered(
         yield found
         return
     texts = [passage.piece.words for passage in first]
-    steps = score_texts(rooms, wish.rerank, wish.question, texts, batch=batch)
+    steps = score_texts(rooms, wish.rerank, wish.asked, texts, batch=batch)
     async with aclosing(steps):
         async for step in steps:
             if isinstance(step, Scored):
