@@ -18,6 +18,7 @@ from dimora.dialects.mcp.offer import Offer
 from dimora.dialects.mcp.offers import offers
 from dimora.models.names import is_file_name
 from dimora.prompts.forcing import force_call
+from dimora.prompts.schema import without_keywords
 from dimora.tasks.acting import OfferedTool, SilentSource, ToolOutput
 from dimora.tasks.call_tool import CallTool, ToolAnswered
 from dimora.tasks.list_tools import ListTools, ToolsListed
@@ -31,8 +32,6 @@ _MODELS = ("embedder",)
 _ANNOTATIONS = frozenset(
     {"format", "deprecated", "readOnly", "writeOnly", "contentEncoding", "contentMediaType"}
 )
-_NAMED_SCHEMAS = ("properties", "$defs", "definitions")
-_VALUES = ("enum", "const", "default", "examples")
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,26 +101,10 @@ def _held(tool: Tool) -> Tool:
     try:
         force_call("", (tool,))
     except BadRequest:
-        tool = msgspec.structs.replace(tool, parameters=_without_annotations(tool.parameters))
+        bare = without_keywords(tool.parameters, lambda keyword, _: keyword in _ANNOTATIONS)
+        tool = msgspec.structs.replace(tool, parameters=bare)
         force_call("", (tool,))
     return tool
-
-
-def _without_annotations(schema: Any) -> Any:
-    if isinstance(schema, list):
-        return [_without_annotations(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    bare = {}
-    for keyword, value in schema.items():
-        if keyword in _NAMED_SCHEMAS and isinstance(value, dict):
-            # Here the keys are names: one may well be called `format`.
-            bare[keyword] = {name: _without_annotations(each) for name, each in value.items()}
-        elif keyword in _VALUES:
-            bare[keyword] = value
-        elif keyword not in _ANNOTATIONS:
-            bare[keyword] = _without_annotations(value)
-    return bare
 
 
 def _is_named(tool: str, source: str, names: Sequence[str]) -> bool:

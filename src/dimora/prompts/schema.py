@@ -7,7 +7,7 @@ accepted that would only be hoped for.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -268,26 +268,34 @@ def violation(text: str, schema: dict[str, Any]) -> str:
     return f"it breaks #/{_short(where)}"
 
 
-def _checkable(schema: Any, *, named: bool = False) -> Any:
+def _checkable(schema: Any) -> Any:
     """The schema without patterns that could take a regular expression engine for ever.
 
     Python's engine tries every way to split a text, so two repetitions are as many as are safe;
     the grammar, which does not go back, has held the answer to the others already.
     """
+    return without_keywords(
+        schema, lambda keyword, value: keyword == "pattern" and not _is_quick(value)
+    )
+
+
+def without_keywords(schema: Any, drops: Callable[[str, Any], bool], *, named: bool = False) -> Any:
+    """The schema, and all schemas in it, without the keywords that `drops` names by keyword and
+    value. `named` is for what has schemas by names of its own: one may well be called `format`."""
     if isinstance(schema, list):
-        return [_checkable(each) for each in schema]
+        return [without_keywords(each, drops) for each in schema]
     if not isinstance(schema, dict):
         return schema
     kept = {}
     for name, value in schema.items():
         if named:
-            kept[name] = _checkable(value)
+            kept[name] = without_keywords(value, drops)
         elif name in ("enum", "const", "default", "examples"):
             kept[name] = value
         elif name in ("properties", *_DEFINITIONS):
-            kept[name] = _checkable(value, named=True)
-        elif name != "pattern" or _is_quick(value):
-            kept[name] = _checkable(value)
+            kept[name] = without_keywords(value, drops, named=True)
+        elif not drops(name, value):
+            kept[name] = without_keywords(value, drops)
     return kept
 
 
