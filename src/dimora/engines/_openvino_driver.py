@@ -266,7 +266,7 @@ class Driver(threading.Thread):
 
     def _drop(self, answers: Sequence[_Answer]) -> None:
         for answer in answers:
-            self._blocks.release(answer.held)
+            self._blocks.release(answer.held, answer.tokens, answer.read)
             self._answers.remove(answer)
 
     def _fail_all(self) -> None:

@@ -52,6 +52,7 @@ class PagedDecoder:
         self._request = compiled.create_infer_request()
         names = {name for port in compiled.inputs for name in port.get_names()}
         self._takes_positions = "position_ids" in names
+        self._caches: list[NDArray[Any]] = []
         for port in compiled.inputs:
             name = port.get_any_name()
             if name.startswith(_CACHES):
@@ -59,7 +60,9 @@ class PagedDecoder:
                     blocks,
                     *(side.get_length() for side in list(port.get_partial_shape())[1:]),
                 ]
-                self._request.set_tensor(name, openvino.Tensor(port.get_element_type(), shape))
+                cache = openvino.Tensor(port.get_element_type(), shape)
+                self._request.set_tensor(name, cache)
+                self._caches.append(cache.data)
 
     def step(self, rows: Sequence[Row]) -> NDArray[numpy.float32]:
         """Reads all tokens; scores of shape (rows that want them, vocabulary), until the next step.
@@ -90,6 +93,11 @@ class PagedDecoder:
         self._request.infer()
         scores: NDArray[np.float32] = self._request.get_tensor("logits").data
         return scores.reshape(-1, scores.shape[-1])[: len(wanted)]
+
+    def copy_block(self, source: int, target: int) -> None:
+        """From now on the target holds what the source does."""
+        for cache in self._caches:
+            cache[target] = cache[source]
 
     def _set(self, name: str, values: NDArray[Any]) -> None:
         import openvino

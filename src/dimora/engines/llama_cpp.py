@@ -227,7 +227,14 @@ class _Executable:
         if files.draft:
             argv += ["--model-draft", files.draft, "--spec-type", "draft-simple"]
             argv += ["--spec-draft-n-max", str(options.draft_num_predict)]
-        self.version = _version_of(path)
+        # It is asked while the other loads.
+        asked = subprocess.Popen(
+            [path, "--version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         # The key goes by the environment: argv can be read by every user of the machine.
         self._child = subprocess.Popen(
             argv,
@@ -241,6 +248,8 @@ class _Executable:
         finally:
             for link, _ in named:
                 link.unlink()
+            told = asked.communicate()[0]
+        self.version = told.partition("\n")[0].removeprefix("version:").strip()
 
     def _wait_until_ready(self, setup: _Setup) -> None:
         while True:
@@ -284,12 +293,6 @@ def _cannot_load() -> InvalidModel:
         hint="log/workers.log in the home has its reason; the file may be too new or damaged",
         code="engine_cannot_load",
     )
-
-
-def _version_of(path: str) -> str:
-    result = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    first = (result.stdout + result.stderr).partition("\n")[0]
-    return first.removeprefix("version:").strip()
 
 
 class LlamaCpp:

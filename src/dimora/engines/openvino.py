@@ -112,7 +112,8 @@ def load(
             decoder.step([Row([0] * BLOCK_TOKENS, 0, [0], wanted=True)])
             release_pages(folder.rglob("*.bin"))
             ends = _ends(folder) if files.folder else []
-            return OpenVino(decoder, Blocks(count, BLOCK_TOKENS), tokenizer, ends, model, options)
+            blocks = Blocks(count, BLOCK_TOKENS, decoder.copy_block)
+            return OpenVino(decoder, blocks, tokenizer, ends, model, options)
 
     try:
         try:

@@ -41,6 +41,9 @@ class Remembering:
         self.steps: list[list[Row]] = []
         self.fails = False
 
+    def copy_block(self, source: int, target: int) -> None:
+        self.memory[target] = self.memory[source]
+
     def step(self, rows: Sequence[Row]) -> NDArray[np.float32]:
         if self.fails:
             raise RuntimeError("no more")
@@ -74,7 +77,8 @@ def decoder() -> Remembering:
 
 @pytest.fixture
 def driver(decoder: Remembering) -> Iterator[Driver]:
-    driver = Driver(decoder, Blocks(80, BLOCK_TOKENS), WINDOW)  # type: ignore[arg-type]
+    blocks = Blocks(80, BLOCK_TOKENS, decoder.copy_block)
+    driver = Driver(decoder, blocks, WINDOW)  # type: ignore[arg-type]
     driver.start()
     yield driver
     driver.close()
@@ -144,6 +148,18 @@ def test_the_beginning_of_another_scope_is_read_anew(driver: Driver) -> None:
     assert read(ask(driver, prompt, 2, "a"))[2] == 0
     assert read(ask(driver, prompt, 2, "a"))[2] == 96
     assert read(ask(driver, prompt, 2, "b"))[2] == 0
+
+
+def test_a_question_after_a_known_text_is_read_alone(driver: Driver, decoder: Remembering) -> None:
+    text = prompt_of(10, 110)
+    read(ask(driver, [*text, *prompt_of(11, 25)], 30))
+    asked = [*text, *prompt_of(12, 9)]
+    decoder.steps.clear()
+    assert read(ask(driver, asked, 30)) == (expected(asked, 30), "length", 110)
+    assert len(decoder.steps[0][0].tokens) == 9
+    # A conversation goes on where its answer ended.
+    longer = [*asked, *expected(asked, 30), *prompt_of(13, 5)]
+    assert read(ask(driver, longer, 5)) == (expected(longer, 5), "length", 148)
 
 
 def test_one_who_leaves_makes_room_and_the_others_go_on(driver: Driver) -> None:
