@@ -18,9 +18,10 @@ from streams import Target
 CONTEXT = 4096
 QUESTION = "\nQuestion: who lived in the house, and what did they read? Answer:"
 ANOTHER_QUESTION = "\nNow tell me about the garden:"
-# Of English text about Python, with the vocabulary of most models.
-WORDS_PER_TOKEN = 0.53
-PASSAGE_WORDS = int(200 * WORDS_PER_TOKEN)
+# Of English text about Python, with the vocabularies of most models that write, and of those that
+# make vectors.
+WORDS_PER_TOKEN = 0.69
+PASSAGE_WORDS = 106
 PER_REQUEST = 100
 CODE = Path(__file__).with_name("streams.py")
 SCHEMA = {
