@@ -169,12 +169,12 @@ def starts(servers: Servers, runs: int) -> Sides:
 
 
 def memories(servers: Servers, runs: int) -> Sides:
-    """Resident megabytes of all processes, after a window full of words."""
+    """Resident megabytes of all processes, after most of a window was used."""
     sides: Sides = ([], [])
     for run in range(runs):
         for side, start in zip(sides, (servers.ours, servers.theirs), strict=True):
             with start(1, CONTEXT) as (target, pid):
-                stream = target.complete(words_about(f"m{run}", 3800), 16)
+                stream = target.complete(words_about(f"m{run}", 3000), 16)
                 held = family_rss_bytes(pid, children=True) / 1e6
                 side.append(Reading(held, stream.prompt_tokens, stream.output_tokens))
     return sides
