@@ -63,3 +63,19 @@ def test_an_adapter_counts_by_its_scale_and_a_draft_changes_no_word(
     assert written(smollm2_path, tmp_path, server, draft=str(smollm2_path)) == plain
     left = [path.name for path in (tmp_path / "run").iterdir() if path.suffix == ".gguf"]
     assert left == []
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_with_a_draft_nobody_is_promised_probabilities(
+    server: str, smollm2_path: Path, tmp_path: Path
+) -> None:
+    """The server tells none of what a draft guessed, and a certainty must not be made of that."""
+    model = ModelStore(tmp_path / "models").find_file(smollm2_path)
+    for draft, promised in (("", True), (str(smollm2_path), False)):
+        with worker(
+            "llama_cpp", smollm2_path, model, tmp_path / "run", llama_server=server, draft=draft
+        ) as client:
+            assert ("logprobs" in client.ready.features) is promised
+            sampling = Sampling(temperature=0, num_predict=6, logprobs=0)
+            _, tokens, _ = client.generate(PROMPT, sampling)
+            assert all(token.logprob is not None for token in tokens) is promised

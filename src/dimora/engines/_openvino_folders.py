@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dimora.core.errors import InvalidModel, StorageFull
+from dimora.core.processor import multiplies_bytes
 from dimora.core.worker_processes import die_with_parent
 from dimora.engines import _openvino_encoder
 from dimora.engines._openvino_graph import build
@@ -68,7 +69,7 @@ def ready_folder(
     home = Path(cache_path) / "openvino"
     digest = model.weights_digest.replace(":", "-").replace("/", "-")
     kind = f"-{_UNPACKED}" if unpacked else ""
-    kept = home / f"{digest}{kind}-{_FORM}-{version('openvino-genai')}"
+    kept = home / f"{digest}{kind}{_form()}"
     if anew:
         shutil.rmtree(kept, ignore_errors=True)
     if (kept / _ORIGIN).is_file():
@@ -186,8 +187,14 @@ def _tidy(home: Path, *, but: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def _form() -> str:
+    """How names end of folders that fit this version and this processor."""
+    numbers = "bytes" if multiplies_bytes() else "floats"
+    return f"-{numbers}-{_FORM}-{version('openvino-genai')}"
+
+
 def _is_current(folder: Path) -> bool:
-    if not folder.name.endswith(f"-{_FORM}-{version('openvino-genai')}"):
+    if not folder.name.endswith(_form()):
         return False
     try:
         return Path((folder / _ORIGIN).read_text()).exists()

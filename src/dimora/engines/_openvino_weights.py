@@ -4,7 +4,9 @@ A block of 32 weights is `scale * number`, with signed numbers of 4 or 8 bits, a
 Q8_0 are. Where blocks have a minimum too (Q4_1, Q5_1, Q4_K, Q5_K), the weights are
 `scale * (number - middle) + rest`: since the rest is the same for a whole block, it is multiplied
 with the sum of what the block is multiplied with, which costs a thirty-second of the work. Whole
-zero points, as other readers make of the minima, would lose up to half a step of every weight.
+zero points, as other readers make of the minima, would lose up to half a step of every weight. Zero
+points that are fractions lose nothing, and keep OpenVINO from multiplying bytes: they stand for
+the rests of 4 bits on processors that cannot do that, where they save a product and a sum.
 
 Two things are not exact, and far below the steps of the files: the rests have 8 bits in each row,
 and Q6_K, whose blocks are half as long, is laid out anew in 8 bits (an eighth of its step).
@@ -19,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dimora.core.errors import InvalidModel
-from dimora.core.processor import usable_cores
+from dimora.core.processor import multiplies_bytes, usable_cores
 
 if TYPE_CHECKING:
     import gguf
@@ -34,6 +36,8 @@ TYPES = frozenset(
 _LARGEST_INT8 = 127
 # OpenVINO multiplies narrower matrices of 8 bits as floats.
 _LEAST_INT8_COLUMNS = 32
+# A float of 16 bits holds it, with steps that are small beside it.
+_LARGEST_ZERO_POINT = 2.0**14
 _PIECE_BYTES = 4 << 20
 
 
@@ -296,11 +300,35 @@ def to_graph(matrix: Matrix) -> Weights:
         numbers = ops.constant(np.ascontiguousarray(matrix.numbers))
         return Weights(ops.convert(numbers, "f32") if matrix.bits == 16 else numbers, None)
     shape = [matrix.rows, matrix.columns // BLOCK, BLOCK]
-    unpacked = ops.convert(_signed_numbers(matrix, shape), "f16")
-    scaled = ops.multiply(unpacked, ops.constant(matrix.scales[..., None].astype(np.float16)))
+    scales, rests = matrix.scales, matrix.rests
+    if rests is not None and matrix.bits == 4 and not multiplies_bytes():
+        unpacked, scales = _from_zero_points(matrix, shape)
+        rests = None
+    else:
+        unpacked = ops.convert(_signed_numbers(matrix, shape), "f16")
+    scaled = ops.multiply(unpacked, ops.constant(scales[..., None].astype(np.float16)))
     flat = ops.reshape(scaled, np.array([matrix.rows, matrix.columns], np.int64), False)
-    rests = None if matrix.rests is None else _rests(matrix.rests)
-    return Weights(ops.convert(flat, "f32"), rests)
+    return Weights(ops.convert(flat, "f32"), None if rests is None else _rests(rests))
+
+
+def _from_zero_points(matrix: Matrix, shape: list[int]) -> tuple[openvino.Node, NDArray[Any]]:
+    """Numbers less the zero point of their block, and the scales for them."""
+    import numpy as np
+    import openvino
+    from openvino import opset13 as ops
+
+    assert matrix.scales is not None and matrix.rests is not None
+    # Where a scale is next to nothing all weights of the block are the rest.
+    alike = np.abs(matrix.rests) > _LARGEST_ZERO_POINT * np.abs(matrix.scales)
+    scales = np.where(alike, matrix.rests, matrix.scales)
+    zeros = np.where(alike, 7, 8 - matrix.rests / np.where(scales == 0, 1, scales))
+    # From 0 to 15 again.
+    numbers = (matrix.numbers ^ 0x88).reshape(*alike.shape, -1)
+    numbers[alike] = 0x88
+    tensor = openvino.Tensor(openvino.Type.u4, openvino.Shape(shape))
+    tensor.data.reshape(-1)[:] = numbers.reshape(-1)
+    unpacked = ops.convert(openvino.op.Constant(tensor), "f16")
+    return ops.subtract(unpacked, ops.constant(zeros[..., None].astype(np.float16))), scales
 
 
 def _signed_numbers(matrix: Matrix, shape: list[int]) -> openvino.Node:

@@ -304,6 +304,9 @@ class LlamaCpp:
         self.version = server.version
         self.context_tokens = setup.options.num_ctx
         work: set[Feature] = {"embed"} if setup.embedding else set(_WRITING)
+        if setup.files.draft:
+            # The server tells no probabilities of tokens that its draft guessed.
+            work -= {"logprobs", "top_logprobs"}
         self.features: frozenset[Feature] = frozenset(work)
         self._server = server
         self._address = setup.address

@@ -12,6 +12,7 @@ import math
 import platform
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,16 +105,20 @@ def load(
     count = (math.ceil(options.num_ctx / BLOCK_TOKENS) + 1) * options.parallel
 
     def open_folder(*, anew: bool) -> OpenVino:
-        with _folder_of(files, model, settings, anew=anew) as folder:
+        with (
+            _folder_of(files, model, settings, anew=anew) as folder,
+            ThreadPoolExecutor(1) as beside,
+        ):
+            # Both take long, each on one core most of the time.
+            tokenizer = beside.submit(_tokenizer, folder)
             decoder = PagedDecoder(folder, count, _properties(model, options))
-            tokenizer = _tokenizer(folder)
             # After one step matrices are packed for the registers: the file's own pages are
             # needed no more.
             decoder.step([Row([0] * BLOCK_TOKENS, 0, [0], wanted=True)])
             release_pages(folder.rglob("*.bin"))
             ends = _ends(folder) if files.folder else []
             blocks = Blocks(count, BLOCK_TOKENS, decoder.copy_block)
-            return OpenVino(decoder, blocks, tokenizer, ends, model, options)
+            return OpenVino(decoder, blocks, tokenizer.result(), ends, model, options)
 
     try:
         try:

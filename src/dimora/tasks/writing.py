@@ -65,8 +65,9 @@ def check_features(loan: Loan, options: Options, request: GenerationRequest) -> 
     for feature, is_wanted in wanted.items():
         if is_wanted and feature not in loan.features:
             raise UnsupportedFeature(
-                f"the engine {loan.engine} cannot do {feature}",
-                hint='choose another engine, for example with the option {"engine": "llama_cpp"}',
+                f"the engine {loan.engine} cannot do {feature} with this model",
+                hint='choose another engine, for example with the option {"engine": "llama_cpp"},'
+                " and a model without DRAFT",
                 param=feature,
             )
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dimora.core.errors import InvalidModel
+from dimora.engines import _openvino_weights
 from dimora.engines._openvino_silence import silence
 from dimora.engines._openvino_weights import (
     BLOCK,
@@ -60,6 +61,12 @@ def tensor_of(kind: str, folder: Path) -> gguf.ReaderTensor:
     return gguf.GGUFReader(folder / "one.gguf").tensors[0]
 
 
+@pytest.fixture(params=[True, False], ids=["bytes", "floats"])
+def multiplies_bytes(request, monkeypatch) -> bool:
+    monkeypatch.setattr(_openvino_weights, "multiplies_bytes", lambda: request.param)
+    return request.param
+
+
 def as_floats(openvino, matrix: Matrix) -> np.ndarray:
     """What a graph makes of it."""
     from openvino import opset13 as ops
@@ -73,7 +80,9 @@ def as_floats(openvino, matrix: Matrix) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", sorted(TYPES))
-def test_a_matrix_has_the_weights_of_its_file(openvino, kind: str, tmp_path: Path) -> None:
+def test_a_matrix_has_the_weights_of_its_file(
+    openvino, multiplies_bytes: bool, kind: str, tmp_path: Path
+) -> None:
     tensor = tensor_of(kind, tmp_path)
     wanted = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
     got = as_floats(openvino, read_matrix(tensor))
@@ -83,7 +92,7 @@ def test_a_matrix_has_the_weights_of_its_file(openvino, kind: str, tmp_path: Pat
 
 @pytest.mark.parametrize("kind", ["Q4_1", "Q5_1"])
 def test_blocks_with_a_minimum_are_nearer_than_whole_zero_points_would_be(
-    openvino, kind: str, tmp_path: Path
+    openvino, multiplies_bytes: bool, kind: str, tmp_path: Path
 ) -> None:
     tensor = tensor_of(kind, tmp_path)
     wanted = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
@@ -94,6 +103,22 @@ def test_blocks_with_a_minimum_are_nearer_than_whole_zero_points_would_be(
     far = np.abs(as_floats(openvino, rounded) - wanted).mean()
     near = np.abs(as_floats(openvino, matrix) - wanted).mean()
     assert near < far / 5
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-7, 6e-5])
+def test_a_block_of_the_same_weights_keeps_them(
+    openvino, multiplies_bytes: bool, scale: float, tmp_path: Path
+) -> None:
+    matrix = read_matrix(tensor_of("Q4_1", tmp_path))
+    scales, rests = matrix.scales.copy(), matrix.rests.copy()
+    scales[3, 5], rests[3, 5] = scale, 0.75
+    rests[4, 6] = scales[4, 6] = 0
+    wanted = as_floats(openvino, matrix)
+    wanted[3, 5 * BLOCK : 6 * BLOCK] = 0.75
+    wanted[4, 6 * BLOCK : 7 * BLOCK] = 0
+    got = as_floats(openvino, matrix._replace(scales=scales, rests=rests))
+    np.testing.assert_allclose(got, wanted, atol=0.02)
+    assert np.ptp(got[3, 5 * BLOCK : 6 * BLOCK]) < 0.001
 
 
 @pytest.mark.parametrize("kind", sorted(TYPES))
