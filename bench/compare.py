@@ -145,7 +145,8 @@ def measure_pair(
         for side in order:
             told[side] = work.measure(targets[side], f"{name}{run}" + "again" * attempt)
             print(f"{name} {targets[side].name} {told[side]}", file=sys.stderr, flush=True)
-        pairs = list(zip(told[0], told[1], strict=True))
+        count = len(work.figures)
+        pairs = list(zip(told[0][:count], told[1][:count], strict=True))
         if all(
             min(one.output_tokens for one in pair) >= figure.tokens
             for figure, pair in zip(work.figures, pairs, strict=True)
