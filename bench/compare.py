@@ -25,10 +25,21 @@ from pathlib import Path
 
 import psutil
 from measure import WORDS, family_rss_bytes, free_port, machine, running, wait_for
-from pairs import LEAST_PAIRS, Aim, Reading, row
+from pairs import LEAST_PAIRS, Reading, row
 from plot import line_plot
 from streams import Target
-from works import CONTEXT, USUAL, WORKS, Figure, Work, passages, together, words_about
+from works import (
+    CONTEXT,
+    MEMORY,
+    START,
+    USUAL,
+    WORKS,
+    Figure,
+    Work,
+    passages,
+    together,
+    words_about,
+)
 
 NAME = "compared"
 ATTEMPTS = 3
@@ -111,9 +122,11 @@ def warm_up(target: Target, embeds: bool) -> None:
         target.complete("Once upon a time", 8)
 
 
-def compare(servers: Servers, names: list[str], runs: int) -> list[tuple[str, Figure, Sides]]:
+Found = tuple[str, Figure, Sides]
+
+
+def compare(servers: Servers, names: list[str], runs: int) -> Iterator[Found]:
     """Readings of each work, ours and theirs, one after the other, the first changing by turns."""
-    found: list[tuple[str, Figure, Sides]] = []
     for slots, context, embeds in sorted({WORKS[n].servers for n in names}):
         with (
             servers.ours(slots, context) as (us, _),
@@ -123,16 +136,13 @@ def compare(servers: Servers, names: list[str], runs: int) -> list[tuple[str, Fi
                 warm_up(target, embeds)
             for name in [n for n in names if WORKS[n].servers == (slots, context, embeds)]:
                 work = WORKS[name]
-                rows: list[tuple[str, Figure, Sides]] = [
-                    (name, figure, ([], [])) for figure in work.figures
-                ]
+                rows: list[Found] = [(name, figure, ([], [])) for figure in work.figures]
                 for run in range(runs):
                     order = (0, 1) if run % 2 else (1, 0)
                     for number, pair in enumerate(measure_pair(work, (us, peer), order, name, run)):
                         for side, reading in zip(rows[number][2], pair, strict=True):
                             side.append(reading)
-                found += rows
-    return found
+                yield from rows
 
 
 def measure_pair(
@@ -198,7 +208,7 @@ def by_clients(
     return curves
 
 
-def roofline(weights: Path, found: list[tuple[str, Figure, Sides]]) -> str:
+def roofline(weights: Path, found: list[Found]) -> str:
     """What share of the memory's speed one stream reaches, if each token reads the whole file."""
     streams = [sides for name, _, sides in found if name == "stream"]
     if not streams:
@@ -248,31 +258,34 @@ def main() -> None:
         parser.error(f"unknown work: {', '.join(sorted(unknown))}")
     servers = Servers(arguments)
     servers.create()
-    found = compare(servers, [name for name in asked if name in WORKS], arguments.runs)
-    rows = [
-        row(figure.title, figure.unit, figure.aim, *sides, figure.tokens)
-        for _, figure, sides in found
+    head = [
+        f"{arguments.model.name}, {arguments.runs} pairs. {machine()}.",
+        "",
+        "| work | aim | ours | peer | ratio (spread) | met |",
+        "|---|---|---|---|---|---|",
     ]
+    found: list[Found] = []
+    rows: list[str] = []
+
+    def tell(*last: str) -> None:
+        # After every work, so that a run that is broken off leaves what it found.
+        if arguments.out:
+            arguments.out.write_text("\n".join([*head, *rows, *last]) + "\n")
+
+    def add(figure: Figure, sides: Sides) -> None:
+        rows.append(row(figure.title, figure.unit, figure.aim, *sides, figure.tokens))
+        tell()
+
+    for one in compare(servers, [name for name in asked if name in WORKS], arguments.runs):
+        found.append(one)
+        add(*one[1:])
     if "start" in asked:
-        sides = starts(servers, arguments.runs)
-        rows.append(row("start to first token", "s", Aim(1.2, True), *sides, 1))
+        add(START, starts(servers, arguments.runs))
     if "memory" in asked and arguments.peer.startswith("llama-server:"):
-        sides = memories(servers, arguments.runs)
-        rows.append(row("memory, one window of 4 096", "MB", Aim(1.15, True), *sides, 1))
-    text = "\n".join(
-        [
-            f"{arguments.model.name}, {arguments.runs} pairs. {machine()}.",
-            "",
-            "| work | aim | ours | peer | ratio (spread) | met |",
-            "|---|---|---|---|---|---|",
-            *rows,
-            "",
-            roofline(arguments.model, found),
-        ]
-    )
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text + "\n")
+        add(MEMORY, memories(servers, arguments.runs))
+    last = roofline(arguments.model, found)
+    tell("", last)
+    print("\n".join([*head, *rows, "", last]))
     if arguments.clients:
         curves = by_clients(servers, [int(n) for n in arguments.clients.split(",")])
         plot = line_plot(

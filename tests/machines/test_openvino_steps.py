@@ -89,7 +89,8 @@ def test_a_long_beginning_is_read_once(client: WorkerClient) -> None:
     again = Prompt(text=f"{LONG}And then?", scope="a")
     assert written(client, first, 2)[1].cached_tokens == 0
     finish = written(client, again, 2)[1]
-    assert finish.prompt_tokens - finish.cached_tokens < 64
+    # From the very token on where it is new.
+    assert finish.prompt_tokens - finish.cached_tokens < 8
 
 
 def test_nobody_is_told_by_the_cache_what_another_scope_has_asked(client: WorkerClient) -> None:
