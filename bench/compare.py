@@ -56,9 +56,10 @@ class Servers:
         self._kind, _, self._where = arguments.peer.partition(":")
         self._peer_model: str = arguments.peer_model
         self._bias = bias_against_ends(self._weights)
-        self._env = {
-            n: v for n, v in os.environ.items() if not n.startswith(("DIMORA_", "OLLAMA_"))
-        } | {"DIMORA_HOME": str(self._home)}
+        # Nothing of this shell's own; without bytecode every start would compile all of Python.
+        others = ("DIMORA_", "OLLAMA_", "PYTHONDONTWRITEBYTECODE")
+        self._env = {n: v for n, v in os.environ.items() if not n.startswith(others)}
+        self._env["DIMORA_HOME"] = str(self._home)
 
     def create(self) -> None:
         """The model in our home, by the name NAME."""

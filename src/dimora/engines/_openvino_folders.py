@@ -17,9 +17,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -34,9 +35,11 @@ from dimora.tasks.base import Model
 
 if TYPE_CHECKING:
     import gguf
+    import openvino
+    from numpy.typing import NDArray
 
 # Counts up when the graph of a file changes, so that old folders are made anew.
-_FORM = 2
+_FORM = 3
 GRAPH = "openvino_model.xml"
 VOCABULARY = "vocabulary"
 _UNPACKED = "unpacked"
@@ -46,6 +49,8 @@ _REASON = "reason"
 _INVALID, _NO_ROOM = 3, 4
 # What nobody has touched for so long was left by one that was killed.
 _ABANDONED_SECONDS = 3600.0
+# A constant of this size or less is a shape, a place or a single number, the same in all layers.
+_SMALL_BYTES = 64
 _COUNT_AT = 8
 _METADATA_AT = 16
 
@@ -129,29 +134,67 @@ def main(weights: str, folder: Path, *, unpacked: bool) -> int:
 
 def _write(weights: str, folder: Path, *, unpacked: bool) -> None:
     silence()
-    import gguf
-    import openvino
-
     try:
-        reader = gguf.GGUFReader(weights)
+        reader = _read(weights)
     except (ValueError, IndexError, KeyError, TypeError):
         raise InvalidModel("this GGUF file cannot be read") from None
-    is_encoder = _openvino_encoder.can_build(reader)
-    graph = _openvino_encoder.build(reader, unpacked=unpacked) if is_encoder else build(reader)
-    try:
-        openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
-    except RuntimeError:
-        # It tells of a full disk in words of its own.
-        raise OSError(errno.ENOSPC, "the graph cannot be written") from None
-    if is_encoder:
+    if _openvino_encoder.can_build(reader):
+        _write_graph(folder, _openvino_encoder.build(reader, unpacked=unpacked))
         (folder / VOCABULARY).write_bytes(msgspec.msgpack.encode(read_vocabulary(reader)))
     else:
-        _write_tokenizer(folder, reader)
+        with ThreadPoolExecutor(1) as beside:
+            tokenizer = beside.submit(_write_tokenizer, folder, reader)
+            _write_graph(folder, build(reader))
+            tokenizer.result()
     (folder / _ORIGIN).write_text(str(Path(weights).resolve()))
     for path in folder.iterdir():
         # On the disk before the folder gets its name: a name stands for whole files.
         with path.open("rb") as file:
             os.fsync(file.fileno())
+
+
+def _read(weights: str) -> gguf.GGUFReader:
+    import gguf
+    import numpy as np
+
+    class Reader(gguf.GGUFReader):  # type: ignore[misc]
+        """Over a plain array: it takes half a million slices for a large vocabulary, and those of
+        a memory map take three times as long."""
+
+        @property
+        def data(self) -> NDArray[Any]:
+            return self._plain
+
+        @data.setter
+        def data(self, mapped: NDArray[Any]) -> None:
+            self._plain = mapped.view(np.ndarray)
+
+    return Reader(weights)
+
+
+def _write_graph(folder: Path, graph: openvino.Model) -> None:
+    import openvino
+
+    _simplify(graph)
+    try:
+        openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
+    except RuntimeError:
+        # It tells of a full disk in words of its own.
+        raise OSError(errno.ENOSPC, "the graph cannot be written") from None
+
+
+def _simplify(graph: openvino.Model) -> None:
+    """Fewer nodes: each time OpenVINO loads a graph it walks over all of them many times."""
+    from openvino._offline_transformations import apply_moc_transformations
+
+    apply_moc_transformations(graph, cf=False)
+    kept: dict[tuple[object, ...], openvino.Output] = {}
+    for node in graph.get_ops():
+        if node.get_type_name() == "Constant" and node.get_byte_size() <= _SMALL_BYTES:
+            about = str(node.get_element_type()), str(node.shape), node.data.tobytes()
+            one = kept.setdefault(about, node.output(0))
+            for reader in node.output(0).get_target_inputs():
+                reader.replace_source_output(one)
 
 
 def _write_tokenizer(folder: Path, reader: gguf.GGUFReader) -> None:

@@ -12,6 +12,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dimora.engines._mapped_files import release_pages
+
 if TYPE_CHECKING:
     import numpy
     import openvino
@@ -63,6 +65,8 @@ class PagedDecoder:
                 cache = openvino.Tensor(port.get_element_type(), shape)
                 self._request.set_tensor(name, cache)
                 self._caches.append(cache.data)
+        self._files = list(folder.rglob("*.bin"))
+        self._sizes: set[int] = set()
 
     def step(self, rows: Sequence[Row]) -> NDArray[numpy.float32]:
         """Reads all tokens; scores of shape (rows that want them, vocabulary), until the next step.
@@ -91,6 +95,7 @@ class PagedDecoder:
         # The graph gives at least one row.
         self._set(_WANTED, np.array(wanted or [0], np.int64))
         self._request.infer()
+        self._let_go(ends[-1])
         scores: NDArray[np.float32] = self._request.get_tensor("logits").data
         return scores.reshape(-1, scores.shape[-1])[: len(wanted)]
 
@@ -98,6 +103,14 @@ class PagedDecoder:
         """From now on the target holds what the source does."""
         for cache in self._caches:
             cache[target] = cache[source]
+
+    def _let_go(self, tokens: int) -> None:
+        """A step of a new size may have packed the matrices for the registers of another kernel;
+        that done, the file's own pages are needed no more."""
+        size = tokens.bit_length()
+        if size not in self._sizes:
+            self._sizes.add(size)
+            release_pages(self._files)
 
     def _set(self, name: str, values: NDArray[Any]) -> None:
         import openvino

@@ -31,7 +31,6 @@ from dimora.engines import _openvino_embedding, _openvino_encoder, _openvino_gra
 from dimora.engines._constraints import Constraint, Vocabulary
 from dimora.engines._folder_links import linked_folder
 from dimora.engines._kv_blocks import Blocks
-from dimora.engines._mapped_files import release_pages
 from dimora.engines._openvino_driver import Ask, Driver, News
 from dimora.engines._openvino_folders import ready_folder
 from dimora.engines._openvino_memory import footprint as footprint
@@ -112,10 +111,8 @@ def load(
             # Both take long, each on one core most of the time.
             tokenizer = beside.submit(_tokenizer, folder)
             decoder = PagedDecoder(folder, count, _properties(model, options))
-            # After one step matrices are packed for the registers: the file's own pages are
-            # needed no more.
-            decoder.step([Row([0] * BLOCK_TOKENS, 0, [0], wanted=True)])
-            release_pages(folder.rglob("*.bin"))
+            # Packs the matrices as one token needs them; for many they are packed again.
+            decoder.step([Row([0], 0, [0], wanted=True)])
             ends = _ends(folder) if files.folder else []
             blocks = Blocks(count, BLOCK_TOKENS, decoder.copy_block)
             return OpenVino(decoder, blocks, tokenizer.result(), ends, model, options)

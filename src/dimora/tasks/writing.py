@@ -163,6 +163,8 @@ class Writer:
     ) -> AsyncGenerator[Event, None]:
         """Events of one run. Sets `reason`; counts usage also when closed early."""
         held: list[Token] = []
+        before = len(self.token_ids)
+        is_stuck = False
         # Closed here and now, not when it is collected: closing is what stops the engine.
         async with aclosing(self.loan.generate(prompt, sampling)) as stream:
             async for item in stream:
@@ -174,12 +176,15 @@ class Writer:
                     held.append(item)
                 for event in self._events(reader.feed(item.text), held):
                     yield event
-                if self._is_stuck(item):
-                    self.warnings.append("the model repeated one token and was stopped")
-                    self._account(
-                        Finish(reason="stop", output_tokens=len(self.token_ids)), partial=True
-                    )
+                is_stuck = self._is_stuck(item)
+                if is_stuck:
                     break
+        if is_stuck:
+            self.warnings.append("the model repeated one token and was stopped")
+            # An engine that is stopped tells no counts.
+            read = len(prompt.tokens) or len(await self.loan.tokenize(prompt.text))
+            written = len(self.token_ids) - before
+            self._account(Finish(reason="stop", prompt_tokens=read, output_tokens=written))
         for event in self._events(reader.finish(), held, last=True):
             yield event
 
@@ -219,7 +224,7 @@ class Writer:
         self._last = word
         return self._repeats > _REPEATS_AT_MOST
 
-    def _account(self, finish: Finish, *, partial: bool = False) -> None:
+    def _account(self, finish: Finish) -> None:
         before = self._usage
         self.reason = finish.reason
         self._usage = Usage(
@@ -230,8 +235,6 @@ class Writer:
             prompt_seconds=before.prompt_seconds + finish.prompt_seconds,
             output_seconds=before.output_seconds + finish.output_seconds,
         )
-        if partial:
-            self.warnings.append("token counts of this answer are incomplete")
 
     def check_schema(self) -> None:
         """Raises InternalError when a finished answer breaks the schema it was held to."""

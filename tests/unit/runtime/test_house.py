@@ -74,6 +74,17 @@ async def test_an_answer_ends_in_one_done_and_one_record(make_house):
     await house.close()
 
 
+async def test_who_repeats_one_token_is_stopped_and_counted(make_house):
+    house = make_house()
+    await house.start()
+    request = Generate(model="tiny", prompt="ha " * 100, raw=True, options=Options(num_predict=90))
+    done = Fold.of(await ask(house, request)).done
+    # The first one and 31 that repeat it.
+    assert (done.usage.prompt_tokens, done.usage.output_tokens) == (300, 32)
+    assert done.warnings == ("the model repeated one token and was stopped",)
+    await house.close()
+
+
 async def test_two_houses_live_in_one_process(make_house):
     first, second = make_house("one"), make_house("two")
     for house in (first, second):
