@@ -13,7 +13,8 @@ def line_plot(curves: dict[str, list[tuple[float, float]]], *, title: str) -> st
     """Points (x, y) by name; x on a scale of powers of two, y from zero."""
     points = [point for curve in curves.values() for point in curve]
     left, right = (math.log2(side(x for x, _ in points)) for side in (min, max))
-    top = max(y for _, y in points) * 1.05
+    step = _round_step(max(y for _, y in points))
+    top = step * math.ceil(max(y for _, y in points) / step)
 
     def place(x: float, y: float) -> tuple[float, float]:
         across = (math.log2(x) - left) / max(right - left, 1e-9)
@@ -31,12 +32,12 @@ def line_plot(curves: dict[str, list[tuple[float, float]]], *, title: str) -> st
     for x in sorted({x for x, _ in points}):
         at, bottom = place(x, 0)
         parts.append(f'<text x="{at:.0f}" y="{bottom + 18:.0f}" text-anchor="middle">{x:g}</text>')
-    for step in range(5):
-        value = top * step / 4
+    for number in range(round(top / step) + 1):
+        value = number * step
         _, at = place(2**left, value)
         parts.append(
             f'<path d="M{_MARGIN} {at:.0f}H{_WIDTH - _MARGIN}" stroke="#ddd"/>'
-            f'<text x="{_MARGIN - 6}" y="{at + 4:.0f}" text-anchor="end">{value:.0f}</text>'
+            f'<text x="{_MARGIN - 6}" y="{at + 4:.0f}" text-anchor="end">{value:g}</text>'
         )
     for number, (name, curve) in enumerate(curves.items()):
         colour = _COLOURS[number % len(_COLOURS)]
@@ -48,3 +49,10 @@ def line_plot(curves: dict[str, list[tuple[float, float]]], *, title: str) -> st
             f"{escape(name)}</text>"
         )
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _round_step(largest: float) -> float:
+    """Between two lines, so that there are three to eight: 1, 2 or 5 times a power of ten."""
+    least = max(largest, 1e-9) / 7
+    power = 10 ** math.floor(math.log10(least))
+    return next(n * power for n in (1, 2, 5, 10) if n * power >= least)
