@@ -24,7 +24,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-from measure import WORDS, family_rss_bytes, free_port, machine, running, wait_for
+from measure import (
+    WORDS,
+    family_rss_bytes,
+    free_port,
+    machine,
+    plain_environment,
+    running,
+    wait_for,
+)
 from pairs import LEAST_PAIRS, Reading, row
 from plot import line_plot
 from streams import Target
@@ -56,10 +64,7 @@ class Servers:
         self._kind, _, self._where = arguments.peer.partition(":")
         self._peer_model: str = arguments.peer_model
         self._bias = bias_against_ends(self._weights)
-        # Nothing of this shell's own; without bytecode every start would compile all of Python.
-        others = ("DIMORA_", "OLLAMA_", "PYTHONDONTWRITEBYTECODE")
-        self._env = {n: v for n, v in os.environ.items() if not n.startswith(others)}
-        self._env["DIMORA_HOME"] = str(self._home)
+        self._env = plain_environment() | {"DIMORA_HOME": str(self._home)}
 
     def create(self) -> None:
         """The model in our home, by the name NAME."""

@@ -73,14 +73,20 @@ def running(argv: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen[b
             process.kill()
 
 
+def plain_environment() -> dict[str, str]:
+    """This shell's, without what it says to our servers; and with bytecode kept, as an installed
+    program has it: else every start would compile all of Python."""
+    others = ("DIMORA_", "OLLAMA_", "PYTHONDONTWRITEBYTECODE")
+    return {n: v for n, v in os.environ.items() if not n.startswith(others)}
+
+
 @contextlib.contextmanager
 def house(
     home: Path, engine: str, parallel: int, peer: str = "none"
 ) -> Iterator[tuple[Target, float, int]]:
     """A server of ours: the target, seconds to its first healthy answer, its process id."""
     port = free_port()
-    kept = {n: v for n, v in os.environ.items() if not n.startswith(("DIMORA_", "OLLAMA_"))}
-    env = kept | {
+    env = plain_environment() | {
         "DIMORA_HOME": str(home),
         "DIMORA_HOST": f"127.0.0.1:{port}",
         "DIMORA_ENGINE": engine,

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import os
 import random
 import secrets
 import sys
@@ -27,7 +26,7 @@ from pathlib import Path
 from statistics import mean
 
 import psutil
-from measure import MODEL, WORDS, free_port, running, wait_for
+from measure import MODEL, WORDS, free_port, plain_environment, running, wait_for
 
 EMBEDDER = "multilingual-e5-small"
 SAMPLE_SECONDS = 2.0
@@ -198,8 +197,7 @@ def soak(arguments: argparse.Namespace, config: Path) -> tuple[list[str], bool]:
     )
     config.touch(mode=0o600)
     config.write_text("\n".join(tables))
-    kept = {n: v for n, v in os.environ.items() if not n.startswith(("DIMORA_", "OLLAMA_"))}
-    env = kept | {
+    env = plain_environment() | {
         "DIMORA_HOME": str(arguments.home),
         "DIMORA_CONFIG": str(config),
         "DIMORA_HOST": f"127.0.0.1:{port}",
