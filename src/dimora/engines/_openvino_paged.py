@@ -65,7 +65,8 @@ class PagedDecoder:
                 cache = openvino.Tensor(port.get_element_type(), shape)
                 self._request.set_tensor(name, cache)
                 self._caches.append(cache.data)
-        self._files = list(folder.rglob("*.bin"))
+        # By their real names: links to them, and the folder, may be gone when a size comes first.
+        self._files = [path.resolve() for path in folder.rglob("*.bin")]
         self._sizes: set[int] = set()
 
     def step(self, rows: Sequence[Row]) -> NDArray[numpy.float32]:
