@@ -9,6 +9,7 @@ words are those of TOKENIZER.gguf. What it answers means nothing.
 from __future__ import annotations
 
 import argparse
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,19 +75,23 @@ def make_model(shape: Shape, tokenizer: Path, path: Path) -> Path:
 
 
 def _copy_tokenizer(writer: gguf.GGUFWriter, source: Path, vocabulary: int) -> None:
-    for field in gguf.GGUFReader(source).fields.values():
-        if field.name.startswith(_SKIPPED):
-            continue
-        value: Any = field.contents()
-        if field.name == "tokenizer.ggml.tokens":
+    for name, value, (kind, *inner) in _read_tokenizer(source):
+        if name == "tokenizer.ggml.tokens":
             value = [*value, *(f"<|filler_{n}|>" for n in range(vocabulary - len(value)))]
-        if field.name == "tokenizer.ggml.token_type":
+        if name == "tokenizer.ggml.token_type":
             unused = int(gguf.TokenType.UNUSED)
             value = [*value, *([unused] * (vocabulary - len(value)))]
-        if field.name == "tokenizer.ggml.scores":
+        if name == "tokenizer.ggml.scores":
             value = [*value, *([0.0] * (vocabulary - len(value)))]
-        kind, *inner = field.types
-        writer.add_key_value(field.name, value, kind, sub_type=inner[-1] if inner else None)
+        writer.add_key_value(name, value, kind, sub_type=inner[-1] if inner else None)
+
+
+@cache
+def _read_tokenizer(source: Path) -> list[tuple[str, Any, list[gguf.GGUFValueType]]]:
+    """Name, value and types of each fact; read once, which takes seconds."""
+    fields = gguf.GGUFReader(source).fields.values()
+    kept = [field for field in fields if not field.name.startswith(_SKIPPED)]
+    return [(field.name, field.contents(), field.types) for field in kept]
 
 
 def _write_facts(writer: gguf.GGUFWriter, shape: Shape) -> None:

@@ -135,6 +135,8 @@ def toolchain() -> Toolchain:
 def pytest_configure() -> None:
     """Where several processes run tests at once (`-n 2 --dist loadfile`), each has cores of its
     own: threads of engines that wait for each other would wait for the other process's tests."""
+    # Where Python may not keep what it compiled, every program that a test starts compiles us anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker and hasattr(os, "sched_setaffinity"):
         number, count = int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])

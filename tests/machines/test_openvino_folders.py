@@ -23,9 +23,15 @@ SMALL = Shape(
 FEW = Sampling(temperature=0, num_predict=4)
 
 
+@pytest.fixture(scope="module")
+def small(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(SMALL, smollm2_path, tmp_path_factory.mktemp("small") / "model.gguf")
+
+
 @pytest.fixture
-def weights(smollm2_path: Path, tmp_path: Path) -> Path:
-    return make_model(SMALL, smollm2_path, tmp_path / "model.gguf")
+def weights(small: Path, tmp_path: Path) -> Path:
+    """A file of this test's own."""
+    return Path(shutil.copy(small, tmp_path))
 
 
 def answer(weights: Path, scratch: Path) -> str:
@@ -72,10 +78,7 @@ def test_where_the_cache_cannot_be_written_the_model_answers_all_the_same(
     assert not list(tmp_path.glob("half-*"))
 
 
-def test_a_model_with_a_tensor_too_few_is_refused_in_words(
-    smollm2_path: Path, tmp_path: Path
-) -> None:
-    weights = make_model(SMALL, smollm2_path, tmp_path / "model.gguf")
+def test_a_model_with_a_tensor_too_few_is_refused_in_words(weights: Path, tmp_path: Path) -> None:
     # The name of a tensor in the file's header, changed to one that nobody asks for.
     data = weights.read_bytes().replace(b"blk.1.ffn_up.weight", b"blk.7.ffn_up.weight", 1)
     weights.write_bytes(data)

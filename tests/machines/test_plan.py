@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from bench.make_model import Shape, make_model
+from bench.make_model import make_model
 from dimora.core.processor import multiplies_bytes
 from dimora.engines import SHELF
 from dimora.tasks.options import LoadOptions
@@ -24,30 +25,24 @@ NEEDS_X86 = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def model_path(request, smollm2_path: Path, tmp_path_factory) -> Path:
-    """A file of this shape; one at a time is kept."""
-    shape, _ = request.param
+@pytest.fixture(scope="module", params=TRIED, ids=[shape.name for shape, _ in TRIED])
+def made(request, smollm2_path: Path, tmp_path_factory) -> Iterator[tuple[Path, LoadOptions]]:
+    """A file of a shape and how it is loaded; one file at a time is kept."""
+    shape, options = request.param
     path = make_model(shape, smollm2_path, tmp_path_factory.mktemp("shape") / "model.gguf")
-    yield path
+    yield path, options
     path.unlink()
 
 
 @pytest.mark.parametrize("engine", ["llama_cpp", pytest.param("openvino", marks=NEEDS_X86)])
-@pytest.mark.parametrize(
-    ("model_path", "shape"),
-    [(each, each) for each in TRIED],
-    ids=[shape.name for shape, _ in TRIED],
-    indirect=["model_path"],
-)
 def test_the_estimate_is_near_what_a_worker_really_holds(
-    engine: str, model_path: Path, shape: tuple[Shape, LoadOptions], tmp_path: Path
+    engine: str, made: tuple[Path, LoadOptions], tmp_path: Path
 ) -> None:
-    _, options = shape
-    model = read_model(model_path, tmp_path)
+    path, options = made
+    model = read_model(path, tmp_path)
     assert SHELF.load(engine).refuses(model) == ""
     said = SHELF.load(engine).footprint(model, options).total_bytes
-    held = measure_resident_bytes(engine, model_path, model, options, tmp_path)
+    held = measure_resident_bytes(engine, path, model, options, tmp_path)
     widened = engine == "openvino" and not multiplies_bytes()
     assert said == pytest.approx(held, rel=WITHOUT_VNNI if widened else TOLERANCE)
 

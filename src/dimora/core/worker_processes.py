@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -24,7 +23,6 @@ _ENVIRONMENT = frozenset(
 )
 # Libraries of engines that call home unless they are told not to.
 _SILENT = {"OPENVINO_TELEMETRY_OPT_OUT": "1", "ORT_DISABLE_TELEMETRY": "1"}
-_PR_SET_PDEATHSIG = 1
 
 
 def start_process(
@@ -67,9 +65,3 @@ def kill_family(leader: int) -> None:
     """Kill what is left in the worker's session; it leads a process group of its own."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
-
-
-def die_with_parent() -> None:
-    """Linux: the kernel kills us when our parent dies, also when we are deep in native code."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

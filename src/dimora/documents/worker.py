@@ -16,7 +16,7 @@ import sys
 from dimora.core.confinement import allow_seconds, confine
 from dimora.core.errors import DimoraError
 from dimora.core.frames import FrameReader, pack
-from dimora.core.worker_processes import die_with_parent
+from dimora.core.parent_death import die_with_parent
 from dimora.documents import messages, refusals
 from dimora.documents.limits import ReadingLimits
 from dimora.documents.opening import open_document

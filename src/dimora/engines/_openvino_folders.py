@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dimora.core.errors import InvalidModel, StorageFull
+from dimora.core.parent_death import die_with_parent
 from dimora.core.processor import multiplies_bytes
-from dimora.core.worker_processes import die_with_parent
 from dimora.engines import _openvino_encoder
 from dimora.engines._openvino_graph import build
 from dimora.engines._openvino_silence import silence

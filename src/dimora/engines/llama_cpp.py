@@ -27,8 +27,8 @@ from dimora.core.errors import (
     InvalidModel,
     WorkerDied,
 )
+from dimora.core.parent_death import die_with_parent
 from dimora.core.processor import usable_cores
-from dimora.core.worker_processes import die_with_parent
 from dimora.engines._beginnings import Words
 from dimora.engines._fitting import fit_texts
 from dimora.engines._grammar import schema_grammar

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from dimora.core.errors import DimoraError, InternalError, WorkerDied
 from dimora.core.frames import FrameReader, pack
-from dimora.core.worker_processes import die_with_parent
+from dimora.core.parent_death import die_with_parent
 from dimora.engines import SHELF
 from dimora.engines.base import Cancellation, Engine
 from dimora.runtime import messages

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,16 @@ MODEL = Model(
 def client(tmp_path: Path) -> WorkerClient:
     with worker("echo", tmp_path / "none", MODEL, tmp_path / "run") as one:
         yield one
+
+
+def test_nothing_of_the_server_is_imported():
+    """It would cost every model loaded time and memory."""
+    program = (
+        "import sys; import dimora.runtime.worker; "
+        "print(*{'asyncio', 'http', 'psutil', 'starlette', 'jinja2'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "")
 
 
 def test_an_answer_comes_back_whole(client):

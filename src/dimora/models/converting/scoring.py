@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dimora.core.errors import BadRequest, InternalError, UnsupportedFeature
+from dimora.core.processor import usable_cores
 from dimora.models.converting.convert_file import convert_file
 from dimora.models.converting.probabilities import compare
 from dimora.tasks.base import Model
@@ -62,7 +63,8 @@ class Scoring:
         window = str(_WINDOW_TOKENS)
         arguments = ["-m", files.weights, "-f", str(words), "--save-all-logits", str(target)]
         arguments += ["-c", window, "-b", window, "-ub", window, "--chunks", str(_MOST_WINDOWS)]
-        arguments += ["-ngl", "0", "--offline"]
+        # Its own count takes in cores that this process may not use.
+        arguments += ["-ngl", "0", "--offline", "-t", str(usable_cores())]
         for path, scale in files.adapters:
             arguments += ["--lora-scaled", f"{path}:{scale}"]
         process = await asyncio.create_subprocess_exec(
