@@ -68,7 +68,7 @@ def test_probabilities_add_up_and_follow_the_order(server):
 
 
 def test_a_long_text_is_read_in_parts(server):
-    text = "\n\n".join(f"On day {n} the ship stood at anchor before Genoa." for n in range(1, 120))
+    text = "\n\n".join(f"On day {n} the ship stood at anchor before Genoa." for n in range(1, 80))
     body = {"model": CHAT_MODEL, "text": text, "options": {"num_ctx": 1024, "num_predict": 60}}
     status, told = post(server, "summarize", body)
     assert status == 200, told

@@ -1,4 +1,7 @@
-"""A GGUF model becomes OpenVINO IR; the card says what that cost, and the result answers."""
+"""A GGUF model becomes OpenVINO IR; the card says what that cost, and the result answers.
+
+The real model takes two minutes and is for the night; in the day a small one goes the same way.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,9 @@ import pytest
 from bench.make_model import Shape, make_model
 from dimora.models.converting.scoring import read_scoring_text
 from dimora.models.store import ModelStore
-from tests.conftest import copy_home, environment, run_dimora
+from tests.conftest import LONG, copy_home, environment, run_dimora
 
+AT_NIGHT = pytest.mark.skipif(not LONG, reason="takes long; DIMORA_TEST_LONG=1")
 SOURCE = "smollm2:135m"
 MADE = "smollm2:135m-openvino-int8"
 SMALL = "small:f16"
@@ -51,6 +55,11 @@ def blobs_of(home: Path) -> set[str]:
     return {path.name for path in (home / "models" / "blobs").iterdir()}
 
 
+def assert_only_what_is_needed(home: Path) -> None:
+    needed = store_of(home).manifests.references()
+    assert {name.replace("-", ":", 1) for name in blobs_of(home)} == needed
+
+
 @pytest.fixture(scope="module")
 def made(kitchen, tmp_path_factory) -> dict:
     """What `dimora optimize` tells of the chat model in 8 bits, over a text of one's own."""
@@ -63,6 +72,7 @@ def made(kitchen, tmp_path_factory) -> dict:
     return json.loads(done.stdout)
 
 
+@AT_NIGHT
 @pytest.mark.timeout(500)
 def test_the_result_is_a_folder_with_the_texts_of_its_source(kitchen, made):
     store = store_of(kitchen)
@@ -74,10 +84,10 @@ def test_the_result_is_a_folder_with_the_texts_of_its_source(kitchen, made):
     assert result.chat_template == source.chat_template
     assert result.bos_token == source.bos_token
     assert "openvino_model.bin" in store.verified_files(result).folder
-    needed = store.manifests.references()
-    assert {name.replace("-", ":", 1) for name in blobs_of(kitchen)} == needed
+    assert_only_what_is_needed(kitchen)
 
 
+@AT_NIGHT
 def test_eight_bits_predict_nearly_as_the_source_does(made):
     card = made["card"]
     assert card["notes"] == []
@@ -91,6 +101,7 @@ def test_eight_bits_predict_nearly_as_the_source_does(made):
     assert made["complaints"] == []
 
 
+@AT_NIGHT
 def test_the_card_stays_with_the_model_and_the_model_answers(kitchen, made):
     shown = run_dimora("show", MADE, home=kitchen).stdout
     assert "Made from another form" in shown and "KL divergence" in shown
@@ -121,6 +132,10 @@ def test_a_worse_result_of_four_bits_replaces_nothing_unless_told_to(kitchen):
     assert candidate.summary.size_bytes < store.find(SMALL).summary.size_bytes
     # A weight that is missing or misplaced leaves the two nothing in common.
     assert json.loads(done.stdout)["card"]["top_agreement"] > 0.3
+    assert candidate.chat_template == store.find(SMALL).chat_template
+    assert_only_what_is_needed(kitchen)
+    shown = run_dimora("show", "mine:latest-candidate", home=kitchen).stdout
+    assert "Made from another form" in shown and "KL divergence" in shown
 
 
 def test_what_cannot_be_optimized_is_refused_at_once(kitchen):
