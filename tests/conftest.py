@@ -32,6 +32,7 @@ EMBED_MODEL = "multilingual-e5-small"
 TOOLCHAIN_SECONDS = 1800.0
 # What takes long is for the night: `make nightly`.
 LONG = os.environ.get("DIMORA_TEST_LONG") == "1"
+AT_NIGHT = pytest.mark.skipif(not LONG, reason="takes long; DIMORA_TEST_LONG=1")
 
 
 @contextlib.contextmanager

@@ -545,7 +545,8 @@ async def test_a_server_that_falls_silent_is_left_and_asked_again(
 
 
 async def test_a_file_larger_than_allowed_is_not_taken(index: Index, tmp_path: Path) -> None:
-    index.pace_seconds = 0.05
+    # Or a busy machine sends more before it hears that nobody wants it.
+    index.pace_seconds = 0.5
     download = Download(
         f"{index.url}/files/{WHEEL}",
         tmp_path / "file",
@@ -555,7 +556,7 @@ async def test_a_file_larger_than_allowed_is_not_taken(index: Index, tmp_path: P
     with pytest.raises(SourceFailed, match="too many"):
         async for _ in download.run():
             pass
-    assert index.sent_bytes < len(index.wheel) / 2 and not (tmp_path / "file").exists()
+    assert index.sent_bytes <= 65536 * 4 and not (tmp_path / "file").exists()
 
 
 # A pull in a process of its own, that can be killed, or that kills itself at a status.

@@ -11,7 +11,7 @@ import pytest
 from dimora.models.store import ModelStore
 from dimora.prompts.prompt import Prompt
 from dimora.tasks.options import Sampling
-from tests.conftest import LONG
+from tests.conftest import AT_NIGHT
 from tests.worker_client import worker
 
 PROMPTS = [
@@ -38,7 +38,6 @@ PROMPTS = [
 ]
 TOKENS = 5
 FLOOR = 0.5
-AT_NIGHT = pytest.mark.skipif(not LONG, reason="takes long; DIMORA_TEST_LONG=1")
 NEEDS_X86 = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"), reason="OpenVINO is for x86-64"
 )

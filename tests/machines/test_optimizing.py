@@ -17,9 +17,8 @@ import pytest
 from bench.make_model import Shape, make_model
 from dimora.models.converting.scoring import read_scoring_text
 from dimora.models.store import ModelStore
-from tests.conftest import LONG, copy_home, environment, run_dimora
+from tests.conftest import AT_NIGHT, copy_home, environment, run_dimora
 
-AT_NIGHT = pytest.mark.skipif(not LONG, reason="takes long; DIMORA_TEST_LONG=1")
 SOURCE = "smollm2:135m"
 MADE = "smollm2:135m-openvino-int8"
 SMALL = "small:f16"
