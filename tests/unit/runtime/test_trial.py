@@ -86,6 +86,18 @@ async def test_every_engine_is_asked_the_same_and_none_the_same_twice():
     assert len({tokens[:8] for tokens in others}) == len(others)
 
 
+async def test_what_is_written_first_does_not_stand_in_the_text_before_it():
+    """Or an engine that guesses would be timed at copying."""
+    loan = Loan()
+    await run(loan, Effort(written_tokens=77))
+    asked = [list(prompt.tokens) for prompt, sampling in loan.asked if sampling.num_predict == 77]
+    assert len(asked) == Effort().rounds
+    for tokens in asked:
+        endings = [tokens[at : at + 3] for at in range(len(tokens) - 2)]
+        assert endings.index(tokens[-3:]) == len(endings) - 1
+    assert len({tuple(tokens[-24:]) for tokens in asked}) == len(asked)
+
+
 async def test_a_slow_engine_reads_less_and_the_figures_say_so():
     impatient = msgspec.structs.replace(Effort(), read_seconds=1e-9)
     loan = Loan()
