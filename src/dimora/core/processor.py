@@ -24,8 +24,9 @@ _BYTE_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 def processor_name() -> str:
     """Such as `Some Processor 9000, 8 threads`."""
-    name = platform.processor() or platform.machine()
-    return f"{_told('model name') or name}, {os.cpu_count() or 1} threads"
+    # Python asks another program for the second, where the system does not say.
+    name = _told("model name") or platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count() or 1} threads"
 
 
 def usable_cores() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 import threading
 import time
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dimora.core.processor import usable_cores
+from dimora.core.processor import processor_name, usable_cores
 from dimora.storage.disk import make_private_directory, write_whole
 
 if TYPE_CHECKING:
@@ -87,4 +86,4 @@ def _read_all(blocks: Sequence[NDArray[Any]]) -> float:
 
 
 def _machine() -> str:
-    return f"{platform.machine()} {platform.processor()} {usable_cores()}"
+    return f"{processor_name()}, {usable_cores()} of them usable"

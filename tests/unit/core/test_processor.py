@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,15 @@ def test_the_name_and_the_extensions_are_those_of_the_first_processor(told) -> N
     assert processor.processor_name().startswith("Some 7003, ")
     assert {"avx2", "fma", "sse2"} <= set(processor.processor_features().split())
     assert "fpu" not in processor.processor_features().split()
+
+
+def test_no_program_is_started_for_a_name_that_the_system_tells(told, monkeypatch) -> None:
+    def ask() -> str:
+        pytest.fail("Python starts `uname` for this")
+
+    monkeypatch.setattr(platform, "processor", ask)
+    told(MILAN)
+    assert processor.processor_name().startswith("Some 7003, ")
 
 
 def test_without_vnni_bytes_are_not_multiplied(told) -> None:
