@@ -236,6 +236,7 @@ def test_a_body_above_the_limit_is_refused_without_reading_it(make_server):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_corrupt_model_is_named_by_its_digest_and_no_engine_sees_it(make_server, engine):
     server = make_server(DIMORA_ENGINE=engine)
+    before = workers(server)
     blobs = server.home / "models" / "blobs"
     (blob,) = [b for b in blobs.iterdir() if b.name.startswith("sha256-b179c952")]
     data = bytearray(blob.read_bytes())
@@ -245,11 +246,32 @@ def test_a_corrupt_model_is_named_by_its_digest_and_no_engine_sees_it(make_serve
     status, answer = generate(server)
     assert status == 400
     assert "sha256:b179c9523d0e" in answer["error"]
-    assert workers(server) == []
+    assert workers(server) == before
     blob.write_bytes(data[:1_000_000])
     status, answer = generate(server)
     assert status == 400
     assert "b179c9523d0e" in answer["error"]
+
+
+def test_a_process_is_ready_whenever_no_model_is_in_memory(make_server):
+    server = make_server(DIMORA_ENGINE="llama_cpp")
+    (ready,) = workers(server)
+    assert generate(server)[0] == 200
+    assert workers(server) == [ready]
+    generate(server, keep_alive=0)
+    wait_until(lambda: [p for p in workers(server) if p != ready], 10)
+    wait_until(lambda: ready not in workers(server), 10)
+    assert len(workers(server)) == 1
+
+
+def test_a_process_that_was_ready_and_is_gone_is_not_missed(make_server):
+    server = make_server(DIMORA_ENGINE="llama_cpp")
+    (ready,) = workers(server)
+    ready.kill()
+    wait_until(lambda: ready.status() == psutil.STATUS_ZOMBIE, 5)
+    assert generate(server)[0] == 200
+    (worker,) = workers(server)
+    assert worker != ready
 
 
 def test_the_server_stops_at_once_when_asked_and_leaves_no_process(make_server):

@@ -113,6 +113,10 @@ class House:
         """Raises DimoraError when the house could not keep its promises."""
         self.audit.check()
 
+    def prepare(self) -> None:
+        """Have ready, from now on, what takes long to start; for servers."""
+        self.lending.keep_spare()
+
     async def tidy(self) -> None:
         """Remove files no model needs, such as a pull that was given up, and what is known of the
         documents of models that are gone; for servers, at start."""

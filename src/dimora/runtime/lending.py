@@ -30,7 +30,7 @@ from dimora.runtime import messages, scheduler
 from dimora.runtime.llama_servers import LlamaServers
 from dimora.runtime.scheduler import Demand, Effect, Limits, Scheduler
 from dimora.runtime.seats import Plan
-from dimora.runtime.workers import Worker, start_worker
+from dimora.runtime.workers import Blanks, Worker
 from dimora.storage.disk import make_private_directory
 from dimora.tasks.base import Embedded, Finish, Model, Running, TextsToEmbed, Token
 from dimora.tasks.options import Sampling
@@ -84,6 +84,8 @@ class Lending:
         self._grants: dict[int, asyncio.Future[Loaded]] = {}
         self._models: dict[str, Model] = {}
         self._loaded: dict[str, Loaded] = {}
+        self._blanks = Blanks(settings.home / "log" / "workers.log")
+        self._keeps_spare = False
         self._places: dict[str, tuple[float, dict[int, int]]] = {}
         self._jobs: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.TimerHandle | None = None
@@ -207,6 +209,7 @@ class Lending:
         await asyncio.gather(*jobs, return_exceptions=True)
         await asyncio.gather(*(loaded.worker.stop() for loaded in self._loaded.values()))
         self._loaded.clear()
+        await self._blanks.close()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -254,25 +257,22 @@ class Lending:
                 options=plan.options,
                 settings=self.engine_settings(scratch=True),
             )
-            worker = await start_worker(
-                load,
-                log_path=self._settings.home / "log" / "workers.log",
-                timeout_seconds=self._settings.load_timeout_seconds,
-            )
+            blank = await self._blanks.take()
+            worker = await blank.load(load, timeout_seconds=self._settings.load_timeout_seconds)
         except DimoraError as error:
             ended = error.code
-            self._carry_out(self._scheduler.load_failed(name, error, time.monotonic()))
+            self._load_failed(name, error)
             return
         except OSError as why:
             ended = "os_error"
             failure = InternalError(f"the worker cannot be started: {why.strerror}")
-            self._carry_out(self._scheduler.load_failed(name, failure, time.monotonic()))
+            self._load_failed(name, failure)
             return
         except Exception as why:
             # A defect of ours, which must not leave those who wait without an answer.
             ended = "internal_error"
             failure = InternalError(f"the model cannot be loaded: {type(why).__name__}")
-            self._carry_out(self._scheduler.load_failed(name, failure, time.monotonic()))
+            self._load_failed(name, failure)
             raise
         finally:
             seconds = time.monotonic() - started
@@ -283,6 +283,20 @@ class Lending:
         worker.ended.add_done_callback(lambda _: self._on_end(name, loaded))
         self._carry_out(self._scheduler.loaded(name, loaded.memory_bytes, time.monotonic()))
 
+    def _load_failed(self, name: str, why: DimoraError) -> None:
+        self._carry_out(self._scheduler.load_failed(name, why, time.monotonic()))
+        self._make_spare()
+
+    def keep_spare(self) -> None:
+        """From now on have a process ready while no model is in memory. For servers."""
+        self._keeps_spare = True
+        self._make_spare()
+
+    def _make_spare(self) -> None:
+        in_use = any(seat.in_memory for seat in self._scheduler.seats.values())
+        if self._keeps_spare and not in_use and not self._closed:
+            self._blanks.prepare()
+
     def _on_end(self, name: str, loaded: Loaded) -> None:
         """A worker ended by itself: free its seat at once, so that the next request loads anew."""
         if self._closed or self._loaded.get(name) is not loaded:
@@ -290,12 +304,14 @@ class Lending:
         del self._loaded[name]
         self._begin(loaded.worker.stop())
         self._carry_out(self._scheduler.stopped(name, time.monotonic()))
+        self._make_spare()
 
     async def _stop(self, name: str) -> None:
         loaded = self._loaded.pop(name, None)
         if loaded is not None:
             await loaded.worker.stop()
         self._carry_out(self._scheduler.stopped(name, time.monotonic()))
+        self._make_spare()
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:

@@ -7,6 +7,7 @@ request on it fails at once with WorkerDied.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -36,7 +37,7 @@ _DIED += " internal error"
 
 
 class Worker:
-    """A running worker. Make one with `start_worker`."""
+    """A running worker, which `Blank.load` makes."""
 
     def __init__(
         self, process: subprocess.Popen[bytes], pipe: _Pipe, ready: messages.Ready
@@ -134,47 +135,89 @@ class Worker:
         await reap(self._process, _GRACE_SECONDS)
 
 
-async def start_worker(load: messages.Load, *, log_path: Path, timeout_seconds: float) -> Worker:
-    """Start a process and load the model in it.
+class Blank:
+    """A worker's process that has no model yet. What it prints goes to the file at `log_path`.
 
-    Raises:
-        InvalidModel, UnsupportedFeature, ...: as the engine says.
-        WorkerDied: the process ended while loading.
-        InternalError: loading took longer than `timeout_seconds`.
+    Raises OSError when none can be started. To be made in the main thread.
     """
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    try:
-        process = _spawn(theirs, log_path)
-    except BaseException:
-        ours.close()
-        raise
-    finally:
-        theirs.close()
-    loop = asyncio.get_running_loop()
-    _, pipe = await loop.create_unix_connection(_Pipe, sock=ours)
-    try:
-        request = pipe.open_request(0)
-        pipe.send(load)
-        limit = None if timeout_seconds <= 0 else timeout_seconds
-        frame = await asyncio.wait_for(request.next(), limit)
-        pipe.close_request(request, cancel=False)
-        return Worker(process, pipe, _expect(frame, messages.Ready))
-    except BaseException as failure:
-        pipe.close()
-        await asyncio.shield(reap(process, _GRACE_SECONDS))
-        if isinstance(failure, TimeoutError):
-            raise InternalError(
-                f"loading took longer than {timeout_seconds:.0f} s",
-                hint="raise load_timeout_seconds",
-                code="load_timeout",
-            ) from None
-        raise
+
+    def __init__(self, log_path: Path) -> None:
+        self._ours, theirs = socket.socketpair()
+        self._ours.setblocking(False)
+        try:
+            with _open_private(log_path) as log:
+                self._process = start_process("dimora.runtime.worker", theirs, log)
+        except BaseException:
+            self._ours.close()
+            raise
+        finally:
+            theirs.close()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    async def load(self, load: messages.Load, *, timeout_seconds: float) -> Worker:
+        """Load a model in it; nothing is left of the process where that fails.
+
+        Raises:
+            InvalidModel, UnsupportedFeature, ...: as the engine says.
+            WorkerDied: the process ended while loading.
+            InternalError: loading took longer than `timeout_seconds`.
+        """
+        loop = asyncio.get_running_loop()
+        _, pipe = await loop.create_unix_connection(_Pipe, sock=self._ours)
+        try:
+            request = pipe.open_request(0)
+            pipe.send(load)
+            limit = None if timeout_seconds <= 0 else timeout_seconds
+            frame = await asyncio.wait_for(request.next(), limit)
+            pipe.close_request(request, cancel=False)
+            return Worker(self._process, pipe, _expect(frame, messages.Ready))
+        except BaseException as failure:
+            pipe.close()
+            await asyncio.shield(reap(self._process, _GRACE_SECONDS))
+            if isinstance(failure, TimeoutError):
+                raise InternalError(
+                    f"loading took longer than {timeout_seconds:.0f} s",
+                    hint="raise load_timeout_seconds",
+                    code="load_timeout",
+                ) from None
+            raise
+
+    async def stop(self) -> None:
+        """For one that gets no model."""
+        self._ours.close()
+        await reap(self._process, _GRACE_SECONDS)
 
 
-def _spawn(pipe: socket.socket, log_path: Path) -> subprocess.Popen[bytes]:
-    with _open_private(log_path) as log:
-        return start_process("dimora.runtime.worker", pipe, log)
+class Blanks:
+    """Processes without a model, one of them started before it is needed: to start Python takes as
+    long as a small model takes to load."""
+
+    def __init__(self, log_path: Path) -> None:
+        self._log_path = log_path
+        self._spare: Blank | None = None
+
+    def prepare(self) -> None:
+        """Have one ready. Where none can be started, `take` will say why."""
+        if self._spare is None:
+            with contextlib.suppress(OSError):
+                self._spare = Blank(self._log_path)
+
+    async def take(self) -> Blank:
+        """Raises OSError."""
+        spare, self._spare = self._spare, None
+        if spare is not None and spare.is_alive:
+            return spare
+        if spare is not None:
+            await spare.stop()
+        return Blank(self._log_path)
+
+    async def close(self) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            await spare.stop()
 
 
 def _open_private(path: Path) -> BinaryIO:

@@ -156,6 +156,7 @@ async def _serve(
     logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
     try:
         await house.start()
+        house.prepare()
         await house.tidy()
         await server.serve(sockets=[listener])
         if cut_off := list(server.server_state.tasks):

@@ -57,6 +57,9 @@ class SmallHouse:
     async def start(self) -> None:
         self.lives.append("start")
 
+    def prepare(self) -> None:
+        self.lives.append("prepare")
+
     async def tidy(self) -> None:
         self.lives.append("tidy")
 
