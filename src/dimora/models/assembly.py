@@ -25,7 +25,7 @@ from dimora.models.manifests import (
     decode_messages,
     decode_params,
 )
-from dimora.models.remembered import Remembered, Told
+from dimora.models.remembered import Remembered, Stamp, Told, stamp_of
 from dimora.prompts.template_language import is_jinja
 from dimora.storage.blobs import BlobStore, hash_file
 from dimora.tasks.base import EmbeddingHabits, Model, ModelDetails, ModelSummary
@@ -80,6 +80,8 @@ class Assembly:
     def __init__(self, blobs: BlobStore, remembered: Remembered) -> None:
         self._blobs = blobs
         self._remembered = remembered
+        # As the files were whose headers were found sound.
+        self._sound: dict[str, Stamp] = {}
 
     def told(self, stored: StoredManifest) -> tuple[Config, Told | None]:
         """Config, and what the model file adds to it; the file is read at most once ever.
@@ -225,7 +227,8 @@ class Assembly:
         """The header of a GGUF layer, whose size is checked. Raises InvalidModel."""
         try:
             path = self._sized(layer, name)
-            return read_header(path)
+            stamp = stamp_of(path)
+            header = read_header(path)
         except FileNotFoundError:
             raise _damaged(layer, name, "is missing") from None
         except OSError as why:
@@ -234,6 +237,8 @@ class Assembly:
             if layer.digest in why.message:
                 raise
             raise _damaged(layer, name, f"is damaged: {why.message}") from None
+        self._sound[layer.digest] = stamp
+        return header
 
     def verify(self, layer: Layer, name: str) -> Path:
         """The blob's path, once its size and sha256 were found right. Raises InvalidModel."""
@@ -258,7 +263,8 @@ class Assembly:
         Raises InvalidModel.
         """
         path = self.verify(layer, name)
-        self.header(layer, name)
+        if self._sound.get(layer.digest) != stamp_of(path):
+            self.header(layer, name)
         return path
 
     def require_usable_folder(self, layers: Sequence[Layer], name: str) -> dict[str, str]:

@@ -22,6 +22,7 @@ _ENTRIES = 2000
 # The stamp of no file.
 _NEVER = (0, -1, 0)
 _T = TypeVar("_T")
+Stamp = tuple[int, int, int]
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +36,7 @@ class _Memory(msgspec.Struct, kw_only=True):
     """`verified`: inode, size, mtime in ns of a blob whose digest was right; `told`: by digest."""
 
     version: int = 1
-    verified: dict[str, tuple[int, int, int]] = {}
+    verified: dict[str, Stamp] = {}
     told: dict[str, Told] = {}
 
 
@@ -50,11 +51,11 @@ class Remembered:
     def is_verified(self, digest: str, blob: Path) -> bool:
         """Whether this very file was found to have this digest and was not touched since."""
         with self._lock:
-            return self._load().verified.get(digest) == _stamp(blob)
+            return self._load().verified.get(digest) == stamp_of(blob)
 
     def note_verified(self, digest: str, blob: Path) -> None:
         with contextlib.suppress(OSError):
-            stamp = _stamp(blob)
+            stamp = stamp_of(blob)
             with self._lock:
                 self._load().verified[digest] = stamp
                 self._save()
@@ -116,6 +117,7 @@ def _newest(entries: dict[str, _T]) -> dict[str, _T]:
     return dict(list(entries.items())[-_ENTRIES:])
 
 
-def _stamp(blob: Path) -> tuple[int, int, int]:
+def stamp_of(blob: Path) -> Stamp:
+    """What changes when somebody writes to this file. Raises OSError."""
     state = blob.stat()
     return (state.st_ino, state.st_size, state.st_mtime_ns)

@@ -14,6 +14,7 @@ import pytest
 
 from dimora.core.errors import BadRequest, InvalidModel, NotFound
 from dimora.core.types import Message, Text
+from dimora.models.formats.gguf import Header, read_header
 from dimora.models.store import ModelStore
 from dimora.tasks.base import EmbeddingHabits
 from dimora.tasks.options import Options
@@ -211,6 +212,26 @@ def test_a_blob_is_hashed_again_only_when_it_was_touched(
     for each in (store, again):
         with pytest.raises(InvalidModel, match=digest_of(weights)):
             each.verified_files(model)
+
+
+def test_a_header_is_looked_at_again_only_when_the_file_was_touched(
+    store: ModelStore, weights: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def reading(path: Path) -> Header:
+        read.append(path)
+        return read_header(path)
+
+    monkeypatch.setattr("dimora.models.assembly.read_header", reading)
+    model = store.find("tiny")
+    blob = store.blobs.path(digest_of(weights))
+    store.verified_files(model)
+    assert read == [blob]
+    os.utime(blob, (1e9, 1e9))
+    store.verified_files(model)
+    store.verified_files(model)
+    assert read == [blob, blob]
 
 
 def test_a_flipped_bit_whose_time_was_put_back_is_found_by_verifying_and_then_by_loading(
