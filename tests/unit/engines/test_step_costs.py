@@ -94,3 +94,13 @@ def test_steps_of_prompts_are_as_long_as_a_moment() -> None:
     slow = Pace()
     slow.note(128, 128.0)
     assert slow.tokens == LEAST_TOKENS
+
+
+@pytest.mark.parametrize(
+    ("rate", "tokens"),
+    [(40, LEAST_TOKENS), (78, 64), (128, 128), (200, 128), (240, 192), (9e3, 256)],
+)
+def test_a_prompt_is_read_in_as_many_tokens_as_kernels_take_well(rate: float, tokens: int) -> None:
+    pace = Pace()
+    pace.note(128, 128 / rate)
+    assert pace.tokens == tokens
