@@ -6,8 +6,8 @@ bytes are multiplied in one instruction sixteen cost hardly more, elsewhere four
 
 from __future__ import annotations
 
-# A step reads at most so many tokens, and fewer where so many would take longer than this: nobody
-# who leaves, or writes beside it, should wait for a step.
+# A step reads at most so many tokens, and fewer where so many would take longer than about this:
+# nobody who leaves, or writes beside it, should wait for a step.
 _STEP_TOKENS = 256
 LEAST_TOKENS = 32
 _STEP_SECONDS = 0.75
