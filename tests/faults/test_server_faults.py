@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import os
@@ -46,8 +47,13 @@ def generate(server, **more) -> tuple[int, dict]:
 
 
 def workers(server) -> list[psutil.Process]:
-    family = psutil.Process(server.process.pid).children(recursive=True)
-    return [p for p in family if "dimora.runtime.worker" in " ".join(p.cmdline())]
+    """Those that live: one that has just ended may be there still, without its command line."""
+    found = []
+    for process in psutil.Process(server.process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "dimora.runtime.worker" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def wait_for_words(answer) -> None:
