@@ -207,14 +207,14 @@ class Blanks:
 
     async def take(self) -> Blank:
         """Raises OSError."""
+        if self._spare is None or not self._spare.is_alive:
+            await self.close()
+            return Blank(self._log_path)
         spare, self._spare = self._spare, None
-        if spare is not None and spare.is_alive:
-            return spare
-        if spare is not None:
-            await spare.stop()
-        return Blank(self._log_path)
+        return spare
 
     async def close(self) -> None:
+        """Let go of the one that is ready, if any."""
         spare, self._spare = self._spare, None
         if spare is not None:
             await spare.stop()
