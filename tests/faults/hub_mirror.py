@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from dimora.core.written import Credential
 from dimora.models.remote.access import SourceAccess
-from tests.faults.site import Asked, Reply, Site
+from tests.faults.site import Asked, Reply, Site, ranged
 
 COMMIT = "a1" * 20
 TOKEN = "hf_a-token-of-the-tests"
@@ -95,10 +95,5 @@ class Mirror:
     def _answer_file(self, asked: Asked) -> Reply:
         owner, name, file = unquote(asked.path.partition("?")[0]).lstrip("/").split("/", 2)
         data = self.repositories[f"{owner}/{name}"].files[file]
-        found = re.fullmatch(r"bytes=(\d+)-(\d+)", asked.headers.get("range", ""))
         cut = self.cuts.pop(0) if self.cuts and asked.method == "GET" else None
-        if found is None:
-            return Reply(body=data, cut=cut)
-        first, last = int(found[1]), min(int(found[2]), len(data) - 1)
-        headers = {"Content-Range": f"bytes {first}-{last}/{len(data)}"}
-        return Reply(206, data[first : last + 1], headers, cut=cut)
+        return ranged(asked, data)._replace(cut=cut)

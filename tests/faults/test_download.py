@@ -124,7 +124,7 @@ async def test_a_file_that_changes_while_it_comes_is_begun_anew(
 async def test_a_server_that_falls_silent_is_left_and_asked_again(
     index: Index, tmp_path: Path
 ) -> None:
-    index.pace_bytes = 100_000
+    index.pace_bytes, index.pace_seconds = 100_000, 0.02
     partial = tmp_path / "file"
     download = Download(
         f"{index.url}/files/{WHEEL}",
@@ -138,8 +138,8 @@ async def test_a_server_that_falls_silent_is_left_and_asked_again(
     async for transfer in download.run():
         seen.append(transfer)
         if len(seen) == 1:
-            index.stall.clear()
-            threading.Timer(0.6, index.stall.set).start()
+            index.flowing.clear()
+            threading.Timer(0.6, index.flowing.set).start()
     assert len(index.asked) >= 2
     assert partial.read_bytes() == index.wheel
     assert seen[-1] == Transfer(len(index.wheel), len(index.wheel))

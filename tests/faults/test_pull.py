@@ -182,7 +182,7 @@ async def test_the_proxy_of_the_settings_is_on_the_way_to_an_index_too(
     store = ModelStore(root, catalogue=Catalogue([entry]), access=access)
     await pull(store)
     assert store.blobs.size_of(digest_of(data)) == len(data)
-    assert set(index.hosts) == {"index.example"}
+    assert index.hosts == {"index.example"}
 
 
 async def test_a_misspelt_name_is_told_what_may_be_meant(store: ModelStore, entry: Entry) -> None:

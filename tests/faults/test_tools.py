@@ -6,9 +6,7 @@ import asyncio
 import json
 import os
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -17,6 +15,7 @@ import pytest
 from dimora.core.errors import BadRequest, DimoraError, NotFound, SourceFailed
 from dimora.core.tool_tables import ToolTable
 from dimora.tools.toolbox import Toolbox
+from tests.faults.site import Asked, Reply
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and programs of POSIX")
 
@@ -218,43 +217,24 @@ async def test_arguments_beyond_all_measure_are_refused():
         await program("pass").call("it", {"x": "y" * 10**6})
 
 
-class Site(BaseHTTPRequestHandler):
-    asked: list[tuple[str, str, bytes, dict]]
-
-    def do_GET(self) -> None:
-        length = int(self.headers.get("Content-Length", 0))
-        body = self.rfile.read(length)
-        self.server.asked.append((self.command, self.path, body, dict(self.headers)))
-        if self.path.startswith("/away"):
-            self.send_response(302)
-            self.send_header("Location", "/elsewhere")
-            self.end_headers()
-            return
-        if self.path.startswith("/slow"):
-            time.sleep(3)
-        self.send_response(500 if self.path.startswith("/broken") else 200)
-        self.end_headers()
-        try:
-            times = 5000 if self.path.startswith("/flood") else 1
-            for _ in range(times):
-                self.wfile.write(b"20.5 degrees" * (1000 if times > 1 else 1))
-        except OSError:
-            pass
-
-    do_POST = do_GET  # noqa: N815
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
+def answer(asked: Asked) -> Reply:
+    """What an address under test says, by its path."""
+    match asked.path:
+        case "/away":
+            return Reply(302, headers={"Location": "/elsewhere"})
+        case "/broken":
+            return Reply(500)
+        case "/slow":
+            return Reply(body=b"late", pause=lambda: time.sleep(3))
+        case "/flood":
+            return Reply(body=b"20.5 degrees" * 5_000_000)
+        case _:
+            return Reply(body=b"20.5 degrees")
 
 
 @pytest.fixture
-def site():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as running:
-        running.asked = []
-        running.url = f"http://127.0.0.1:{running.server_address[1]}"
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield running
-        running.shutdown()
+def site(open_site):
+    return open_site(answer)
 
 
 async def test_an_address_is_asked_once_as_the_table_says(site, monkeypatch):
@@ -265,9 +245,10 @@ async def test_an_address_is_asked_once_as_the_table_says(site, monkeypatch):
     )  # fmt: skip
     output = await tools.call("it", {"room": "a?b"})
     assert output.text == "20.5 degrees"
-    ((method, path, body, headers),) = site.asked
-    assert (method, path, body) == ("POST", "/rooms/a%3Fb", b'{"to":"a?b"}')
-    assert headers["X-Key"] == "k"
+    (asked,) = site.asked
+    assert (asked.method, asked.path) == ("POST", "/rooms/a%3Fb")
+    assert asked.body == b'{"to":"a?b"}'
+    assert asked.headers["x-key"] == "k"
 
 
 async def test_redirects_errors_floods_and_slowness_of_an_address(site):
