@@ -55,8 +55,9 @@ nightly: $(VENV)/.models
 bench: $(VENV)/.dev
 	DIMORA_HOME=.cache/home DIMORA_HOST=127.0.0.1:1 $(BIN)/dimora pull smollm2:135m
 	$(BIN)/python bench/measure.py --home .cache/home $(if $(PEER),--peer $(PEER))
-	$(if $(PEER),$(BIN)/python bench/compare.py --home .cache/compared --peer $(PEER) \
-		--model .cache/smollm2-135m.gguf --work ttft,prefix,stream,eight)
+	$(if $(PEER),DIMORA_HOME=.cache/home DIMORA_HOST=127.0.0.1:1 $(BIN)/dimora bench smollm2:135m --apply)
+	$(if $(PEER),$(BIN)/python bench/compare.py --home .cache/home --peer $(PEER) \
+		--model smollm2:135m --work rag,stream,eight)
 
 docs: $(VENV)/.base
 	$(BIN)/python docs/generate.py

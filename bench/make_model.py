@@ -19,6 +19,18 @@ import numpy as np
 
 _HEAD_WIDTH = 64
 _FILE_TYPES = {"F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q4_K": 15, "Q6_K": 18}
+_NUMBERS = (
+    *(
+        "blocks",
+        "width",
+        "heads",
+        "kv_heads",
+        "head_width",
+        "feed_forward",
+        "vocabulary",
+        "context",
+    ),
+)
 _SKIPPED = ("GGUF.", "general.architecture", "llama.", "qwen2.", "general.file_type")
 
 
@@ -77,6 +89,8 @@ def make_model(shape: Shape, tokenizer: Path, path: Path) -> Path:
 def _copy_tokenizer(writer: gguf.GGUFWriter, source: Path, vocabulary: int) -> None:
     for name, value, (kind, *inner) in _read_tokenizer(source):
         if name == "tokenizer.ggml.tokens":
+            if len(value) > vocabulary:
+                raise ValueError(f"the tokenizer has {len(value)} words: --vocabulary is too small")
             value = [*value, *(f"<|filler_{n}|>" for n in range(vocabulary - len(value)))]
         if name == "tokenizer.ggml.token_type":
             unused = int(gguf.TokenType.UNUSED)
@@ -162,9 +176,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tokenizer", type=Path, help="a GGUF whose words the model gets")
     parser.add_argument("out", type=Path)
-    for name in ("blocks", "width", "heads", "kv-heads", "head-width", "feed-forward"):
-        default = getattr(THREE_BILLION, name.replace("-", "_"))
-        parser.add_argument(f"--{name}", type=int, default=default)
+    for name in _NUMBERS:
+        default = getattr(THREE_BILLION, name)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
     parser.add_argument("--weights", choices=sorted(_FILE_TYPES), default=THREE_BILLION.weights)
     told = vars(parser.parse_args())
     tokenizer, out = told.pop("tokenizer"), told.pop("out")

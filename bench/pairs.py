@@ -7,14 +7,18 @@ from typing import NamedTuple
 
 # Of fewer pairs the middle says nothing.
 LEAST_PAIRS = 5
+# Servers differ in whether they count the token that begins a text.
+NEAR_TOKENS = 2
 
 
 class Reading(NamedTuple):
-    """One measurement: a value, and how many tokens were read and written for it."""
+    """One measurement: a value, and how many tokens were read and written for it; or a `fault`, why
+    there is none."""
 
     value: float
     prompt_tokens: int = 0
     output_tokens: int = 0
+    fault: str = ""
 
 
 class Aim(NamedTuple):
@@ -37,7 +41,9 @@ def objection(
     if min(len(ours), len(theirs)) < least:
         return f"{min(len(ours), len(theirs))} pairs, and {least} are needed"
     for one, other in zip(ours, theirs, strict=True):
-        if one.prompt_tokens != other.prompt_tokens:
+        if fault := one.fault or other.fault:
+            return fault
+        if abs(one.prompt_tokens - other.prompt_tokens) > NEAR_TOKENS:
             return f"read {one.prompt_tokens} and {other.prompt_tokens} tokens"
         if asked_tokens and min(one.output_tokens, other.output_tokens) < asked_tokens:
             written = f"{one.output_tokens} and {other.output_tokens}"
@@ -53,7 +59,7 @@ def ratios(ours: list[Reading], theirs: list[Reading]) -> list[float]:
 def row(title: str, unit: str, aim: Aim, ours: list[Reading], theirs: list[Reading],
         asked_tokens: int) -> str:  # fmt: skip
     """A line of the table: work, aim, ours, peer, ratio with its spread, whether it is met."""
-    told = [_middle([r.value for r in side]) for side in (ours, theirs)]
+    told = [_middle([r.value for r in side if not r.fault]) for side in (ours, theirs)]
     words = f"| {title}, {unit} | {aim} | {told[0]} | {told[1]} | "
     why_not = objection(ours, theirs, asked_tokens=asked_tokens)
     if why_not:

@@ -26,8 +26,10 @@ from pathlib import Path
 from statistics import mean
 
 import psutil
-from measure import MODEL, WORDS, free_port, plain_environment, running, wait_for
+from measure import MODEL
+from servers import dimora
 
+WORDS = "the old house on the hill had many rooms and in every room somebody was reading "
 EMBEDDER = "multilingual-e5-small"
 SAMPLE_SECONDS = 2.0
 WARMING = 0.25
@@ -189,7 +191,6 @@ def verdicts(samples: list[tuple[float, ...]]) -> tuple[list[str], bool]:
 
 
 def soak(arguments: argparse.Namespace, config: Path) -> tuple[list[str], bool]:
-    port = free_port()
     keys = [secrets.token_hex(16) for _ in range(2)]
     tables = (
         f'[[api_keys]]\nuser = "{name}"\nkey = "{key}"\nworkspace = "{name}"\nrole = "owner"\n'
@@ -197,22 +198,16 @@ def soak(arguments: argparse.Namespace, config: Path) -> tuple[list[str], bool]:
     )
     config.touch(mode=0o600)
     config.write_text("\n".join(tables))
-    env = plain_environment() | {
-        "DIMORA_HOME": str(arguments.home),
-        "DIMORA_CONFIG": str(config),
-        "DIMORA_HOST": f"127.0.0.1:{port}",
-        "DIMORA_ENGINE": arguments.engine,
-        "DIMORA_KEEP_ALIVE": "-1",
-    }
-    load = Load(port, keys)
-    clients = [threading.Thread(target=load.client, args=(n,)) for n in range(arguments.clients)]
     samples: list[tuple[float, ...]] = []
-    with running([sys.executable, "-m", "dimora", "serve"], env) as server:
-        wait_for(port, "/health", server)
+    with dimora(arguments.home, config=config, engine=arguments.engine) as server:
+        load = Load(server.port, keys)
+        clients = [
+            threading.Thread(target=load.client, args=(n,)) for n in range(arguments.clients)
+        ]
         process = psutil.Process(server.pid)
         for work in WORKS:
             # Every model is loaded, and every way gone once.
-            work(Caller(port, keys[0]), random.Random(0))
+            work(Caller(server.port, keys[0]), random.Random(0))
         began = time.monotonic()
         for client in clients:
             client.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import gguf
+import msgspec
 import numpy as np
 import pytest
 
@@ -43,3 +44,9 @@ def test_the_large_one_has_three_billion_weights() -> None:
     attention = 2 * shape.width * shape.head_width * (shape.heads + shape.kv_heads)
     block = attention + 3 * shape.width * shape.feed_forward
     assert 2.8e9 < shape.blocks * block + shape.vocabulary * shape.width < 3.4e9
+
+
+def test_a_tokenizer_with_more_words_than_the_model_has_rows_is_refused(tmp_path: Path) -> None:
+    shape = msgspec.structs.replace(THREE_BILLION, vocabulary=2)
+    with pytest.raises(ValueError, match="--vocabulary is too small"):
+        make_model(shape, tiny_gguf(tmp_path / "tokenizer.gguf"), tmp_path / "model.gguf")

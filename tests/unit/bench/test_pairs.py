@@ -19,6 +19,10 @@ def test_the_ratio_is_the_middle_of_the_pairs_with_their_spread() -> None:
     assert "| 0.75 (0.25-1.25) | no |" in row("work", "s", AIM, ours, theirs, 5)
 
 
+def test_a_token_that_only_one_side_counts_is_no_objection() -> None:
+    assert objection(readings(*[1] * 5), readings(*[1] * 5, prompt=11), asked_tokens=5) == ""
+
+
 def test_an_aim_is_met_at_its_edge() -> None:
     assert AIM.is_met(0.5)
     assert not AIM.is_met(0.51)
@@ -30,7 +34,8 @@ def test_an_aim_is_met_at_its_edge() -> None:
     ("ours", "theirs", "why_not"),
     [
         (readings(*[1] * (LEAST_PAIRS - 1)), readings(*[1] * (LEAST_PAIRS - 1)), "needed"),
-        (readings(*[1] * 5), readings(*[1] * 5, prompt=11), "read 10 and 11"),
+        (readings(*[1] * 5), readings(*[1] * 5, prompt=13), "read 10 and 13"),
+        (readings(*[1] * 5), [*readings(*[1] * 4), Reading(0, fault="it broke")], "it broke"),
         (readings(*[1] * 5, output=4), readings(*[1] * 5), "cut short: 4 and 5 of 5"),
     ],
 )
