@@ -124,8 +124,10 @@ class _Timing:
             if others or lending.arrived != arrived:
                 figures = _disturbed(figures, "other requests were answered meanwhile")
         self.figures.append(figures)
-        seen = Seen(written=figures.written_rate, read=figures.read_rate)
-        self._house.speeds.put(self._model.load_key, plan.engine, seen)
+        speeds, key = self._house.speeds, self._model.load_key
+        before = speeds.seen(key, plan.engine)
+        seen = Seen(written=figures.written_rate or before.written, read=figures.read_rate)
+        speeds.put(key, plan.engine, seen)
 
 
 def _plans(

@@ -116,6 +116,8 @@ class House:
     def prepare(self) -> None:
         """Have ready, from now on, what takes long to start; for servers."""
         self.lending.keep_spare()
+        # A llama-server that is not ours is started to ask it for its version, which may take long.
+        asyncio.get_running_loop().run_in_executor(None, self.lending.engine_settings)
 
     async def tidy(self) -> None:
         """Remove files no model needs, such as a pull that was given up, and what is known of the
@@ -235,8 +237,9 @@ class _Visit:
     def note(self, event: Event) -> None:
         if isinstance(event, Done):
             self._usage = event.usage
-            if self.rooms and self.rooms.reserved:
-                self._house.speeds.note(*self.rooms.reserved, event.usage)
+            reserved = self.rooms.reserved if self.rooms else None
+            if reserved and reserved.served:
+                self._house.speeds.note(*reserved.served, event.usage)
             self.end("done")
         elif self._first is None and not isinstance(event, Queued):
             self._first = time.monotonic() - self._started
@@ -273,7 +276,7 @@ class RoomsFor:
         self.default_embedder = house.settings.embedder
         self.tools = ToolsFor(house, principal)
         self.found = ""
-        self.reserved: tuple[str, str] | None = None
+        self.reserved: LentReservation | None = None
         self._house = house
 
     @cached_property
@@ -289,10 +292,10 @@ class RoomsFor:
     ) -> LentReservation:
         house = self._house
         plan = house.planner.plan(model, options)
-        self.reserved = (model.load_key, plan.engine)
-        return house.lending.reserve(
+        self.reserved = house.lending.reserve(
             model, plan, workspace=self.principal.workspace, keep_alive=keep_alive, batch=batch
         )
+        return self.reserved
 
     def running(self) -> list[Running]:
         return self._house.lending.running()

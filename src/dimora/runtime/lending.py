@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import logging
 import math
 import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
@@ -35,6 +37,7 @@ from dimora.storage.disk import make_private_directory
 from dimora.tasks.base import Embedded, Finish, Model, Running, TextsToEmbed, Token
 from dimora.tasks.options import Sampling
 
+_log = logging.getLogger("dimora.runtime")
 # How often one who waits hears of a new place in the queue; places are counted no more often.
 _PLACE_SECONDS = 0.5
 # Memory is measured again when an answer ended, but not more often than this.
@@ -88,6 +91,7 @@ class Lending:
         self._keeps_spare = False
         self._places: dict[str, tuple[float, dict[int, int]]] = {}
         self._jobs: set[asyncio.Task[None]] = set()
+        self._loads: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.TimerHandle | None = None
         self._closed = False
         self._scratch: Path | None = None
@@ -203,10 +207,9 @@ class Lending:
         self._closed = True
         if self._alarm is not None:
             self._alarm.cancel()
-        jobs = list(self._jobs)
-        for job in jobs:
+        for job in self._loads:
             job.cancel()
-        await asyncio.gather(*jobs, return_exceptions=True)
+        await asyncio.gather(*self._jobs, return_exceptions=True)
         await asyncio.gather(*(loaded.worker.stop() for loaded in self._loaded.values()))
         self._loaded.clear()
         await self._blanks.close()
@@ -222,8 +225,10 @@ class Lending:
                     self._grant(ticket, name)
                 case scheduler.Refuse(ticket=ticket, error=error):
                     self._refuse(ticket, error)
-                case scheduler.Load(seat=name, plan=plan):
-                    self._begin(self._load(name, plan))
+                case scheduler.Load(seat=name, plan=plan) if not self._closed:
+                    load = self._begin(self._load(name, plan))
+                    self._loads.add(load)
+                    load.add_done_callback(self._loads.discard)
                 case scheduler.Stop(seat=name):
                     self._begin(self._stop(name))
         self._set_alarm()
@@ -239,10 +244,11 @@ class Lending:
         if grant is not None and not grant.done():
             grant.set_exception(error)
 
-    def _begin(self, job: object) -> None:
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(job)  # type: ignore[arg-type]
+    def _begin(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(job)
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
+        return task
 
     async def _load(self, name: str, plan: Plan) -> None:
         model = self._models[name]
@@ -268,20 +274,24 @@ class Lending:
             failure = InternalError(f"the worker cannot be started: {why.strerror}")
             self._load_failed(name, failure)
             return
-        except Exception as why:
-            # A defect of ours, which must not leave those who wait without an answer.
+        except Exception as why:  # noqa: BLE001
+            # A defect of ours, which must not leave those who wait without an answer. Its words
+            # may hold content.
             ended = "internal_error"
+            _log.error("event=defect kind=%s", type(why).__name__)
             failure = InternalError(f"the model cannot be loaded: {type(why).__name__}")
             self._load_failed(name, failure)
-            raise
+            return
         finally:
             seconds = time.monotonic() - started
             self._ledger.note_load(model.name, plan.engine, ended, seconds)
         loaded = Loaded(model, plan, worker, seconds)
-        loaded.memory_bytes = worker.memory_bytes()
+        memory = worker.memory()
+        loaded.memory_bytes = memory.resident_bytes
         self._loaded[name] = loaded
         worker.ended.add_done_callback(lambda _: self._on_end(name, loaded))
-        self._carry_out(self._scheduler.loaded(name, loaded.memory_bytes, time.monotonic()))
+        now = time.monotonic()
+        self._carry_out(self._scheduler.loaded(name, memory.resident_bytes, now, memory.own_bytes))
 
     def _load_failed(self, name: str, why: DimoraError) -> None:
         self._carry_out(self._scheduler.load_failed(name, why, time.monotonic()))
@@ -308,8 +318,10 @@ class Lending:
 
     async def _stop(self, name: str) -> None:
         loaded = self._loaded.pop(name, None)
-        if loaded is not None:
-            await loaded.worker.stop()
+        if loaded is None:
+            # It ended by itself in the meantime, which was told.
+            return
+        await loaded.worker.stop()
         self._carry_out(self._scheduler.stopped(name, time.monotonic()))
         self._make_spare()
 
@@ -331,13 +343,13 @@ class Lending:
 
     def memory(self) -> tuple[int, int]:
         """Bytes that are free now, and those all models together may take."""
-        used = sum(seat.memory_bytes for seat in self._scheduler.seats.values() if seat.in_memory)
-        return psutil.virtual_memory().available, self._memory_limit(used)
+        own = sum(seat.own_bytes for seat in self._scheduler.seats.values())
+        return psutil.virtual_memory().available, self._memory_limit(own)
 
-    def _memory_limit(self, used: int) -> int:
+    def _memory_limit(self, own_bytes: int) -> int:
         if self._settings.memory_limit_bytes:
             return self._settings.memory_limit_bytes
-        return int((psutil.virtual_memory().available + used) * _FREE_SHARE)
+        return int((psutil.virtual_memory().available + own_bytes) * _FREE_SHARE)
 
     def _measure(self, name: str, *, at_once: bool = False) -> None:
         loaded = self._loaded.get(name)
@@ -345,8 +357,9 @@ class Lending:
         if loaded is None or (not at_once and now - loaded.measured_at < _MEASURE_SECONDS):
             return
         loaded.measured_at = now
-        loaded.memory_bytes = loaded.worker.memory_bytes()
-        self._scheduler.measured(name, loaded.memory_bytes)
+        memory = loaded.worker.memory()
+        loaded.memory_bytes = memory.resident_bytes
+        self._scheduler.measured(name, memory.resident_bytes, memory.own_bytes)
 
     def engine_settings(self, *, scratch: bool = False) -> EngineSettings:
         """What engines may know; with `scratch` their private directory is made."""
@@ -419,6 +432,11 @@ class LentReservation:
         self._lending.began(self._demand)
 
     @property
+    def served(self) -> tuple[str, str] | None:
+        """The load key and the engine of what was lent, which may be another than was planned."""
+        return (self._model.load_key, self._loan.engine) if self._loan else None
+
+    @property
     def loan(self) -> LentModel:
         if self._loan is None:
             raise InternalError("there is no loan before the wait is over")
@@ -454,7 +472,9 @@ class LentModel:
         return self._worker.generate(scoped, sampling, self._began)
 
     async def embed(self, wanted: TextsToEmbed) -> Embedded:
-        return await self._worker.embed(wanted)
+        embedded = await self._worker.embed(wanted)
+        self._began()
+        return embedded
 
     async def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
         return await self._worker.tokenize(text, add_special=add_special)

@@ -61,7 +61,7 @@ Effect = Load | Stop | Grant | Refuse
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """0 means no limit, except for `memory_bytes` which is asked for at every load."""
+    """0 means no limit. How much memory models may take is asked for at every load."""
 
     max_queue: int
     max_queue_per_workspace: int
@@ -70,7 +70,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scheduler:
-    """`memory_limit` tells how much all models may take now, given what they take already."""
+    """`memory_limit` tells how much all models may take now, given what would be free without
+    them."""
 
     def __init__(self, limits: Limits, memory_limit: Callable[[int], int]) -> None:
         self.seats: dict[str, Seat] = {}
@@ -111,22 +112,29 @@ class Scheduler:
         if ticket in seat.active:
             together = len(seat.active)
             active = seat.active.pop(ticket)
-            seat.habits.note_answer(now - active.granted, (active.together + together) / 2)
+            # Who only looked, or left before anything came, tells nothing of an answer.
+            if not active.reading:
+                seat.habits.note_answer(now - active.granted, (active.together + together) / 2)
             seat.queue.release(demand.workspace)
             seat.last_used = now
             if not demand.batch:
                 seat.note_end(demand.workspace, now)
-            if demand.keep_alive_seconds is not None:
-                seat.keep_alive_seconds = demand.keep_alive_seconds
+            self._keep_alive(seat, demand)
         else:
             seat.queue.remove(ticket)
+            # Nobody is left for whom it is loaded: it stays as long as the last of them wished.
+            if seat.state == "loading" and not len(seat.queue):
+                self._keep_alive(seat, demand)
         return self._settle(now)
 
-    def loaded(self, name: str, memory_bytes: int, now: float) -> list[Effect]:
+    def loaded(
+        self, name: str, memory_bytes: int, now: float, own_bytes: int | None = None
+    ) -> list[Effect]:
+        """`own_bytes` of the memory would be free without it; all of it when not told."""
         seat = self.seats[name]
         seat.habits.load.note(now - seat.loading_since)
         seat.state = "ready"
-        seat.memory_bytes = memory_bytes
+        self.measured(name, memory_bytes, own_bytes)
         seat.loaded_at = seat.last_used = now
         return self._settle(now)
 
@@ -146,14 +154,18 @@ class Scheduler:
     def unload(self, name: str, now: float) -> list[Effect]:
         """Stop a model once what it writes now is written."""
         seat = self.seats.get(name)
-        if seat is not None and seat.state in ("ready", "loading"):
+        if seat is not None and seat.state == "ready":
             seat.closing = True
+        elif seat is not None and seat.state == "loading":
+            # Those who wait for it would have it loaded twice.
+            seat.keep_alive_seconds = 0.0
         return self._settle(now)
 
-    def measured(self, name: str, memory_bytes: int) -> None:
+    def measured(self, name: str, memory_bytes: int, own_bytes: int | None = None) -> None:
         seat = self.seats.get(name)
         if seat is not None and seat.state == "ready":
             seat.memory_bytes = memory_bytes
+            seat.own_bytes = memory_bytes if own_bytes is None else own_bytes
 
     def tick(self, now: float) -> list[Effect]:
         return self._settle(now)
@@ -178,8 +190,7 @@ class Scheduler:
         """The seats of which one would have to leave memory before so much could be loaded; none
         when there is room, and none when there would not be with all of them gone."""
         others = [s for s in self.seats.values() if s.in_memory]
-        missing, too_many, limit = self._missing(others, estimate_bytes)
-        crowded = (missing > 0 or too_many) and estimate_bytes <= limit
+        crowded = self._lacks(others, estimate_bytes) and estimate_bytes <= self._most(others)
         return [s.name for s in others] if crowded else []
 
     def requests(self) -> int:
@@ -241,6 +252,9 @@ class Scheduler:
         for seat in sorted(self.seats.values(), key=lambda s: self._head_arrived(s, now)):
             if seat.state == "empty" and len(seat.queue):
                 effects += self._make_room(seat, now)
+                if seat.state == "empty" and self._is_out_of_patience(seat, now):
+                    # What leaves memory, leaves it for this one: those behind would take it away.
+                    break
         self._forget_empty()
         return effects
 
@@ -283,16 +297,16 @@ class Scheduler:
             return []
         plan = self._demands[head.ticket].plan
         others = [s for s in self.seats.values() if s.in_memory]
-        missing, too_many, limit = self._missing(others, plan.estimate_bytes)
-        if missing <= 0 and not too_many:
+        if not self._lacks(others, plan.estimate_bytes):
             seat.state, seat.plan, seat.closing = "loading", plan, False
             seat.loading_since = now
-            seat.memory_bytes = plan.estimate_bytes
+            seat.memory_bytes, seat.own_bytes = plan.estimate_bytes, 0
             return [Load(seat.name, plan)]
-        if plan.estimate_bytes > limit:
-            error = _too_large(plan.estimate_bytes, limit)
+        most = self._most(others)
+        if plan.estimate_bytes > most:
+            error = _too_large(plan.estimate_bytes, most)
             # Others may ask for less of the model.
-            refused = self._refuse(seat, error, lambda p: p.estimate_bytes > limit)
+            refused = self._refuse(seat, error, lambda p: p.estimate_bytes > most)
             return [*refused, *self._make_room(seat, now)]
         if any(s.state == "stopping" for s in others):
             return []
@@ -306,9 +320,13 @@ class Scheduler:
             for s in others
             if s.is_idle
         ]
+        missing = sum(s.memory_bytes for s in others) + plan.estimate_bytes - most
+        if missing <= 0 and not self._are_too_many(others):
+            # How much room there is will be known when those that load are there.
+            return []
         if chosen := choose_victim(idle, missing):
             return [self._stop(self.seats[chosen])]
-        if head.arrived + PATIENCE_SECONDS <= now and not any(s.closing for s in others):
+        if self._is_out_of_patience(seat, now) and not any(s.closing for s in others):
             ready = [s for s in others if s.state == "ready"]
             if ready:
                 victim = min(ready, key=lambda s: s.last_used)
@@ -316,13 +334,29 @@ class Scheduler:
                 return self._serve(victim, now)
         return []
 
-    def _missing(self, loaded: list[Seat], estimate_bytes: int) -> tuple[int, bool, int]:
-        """The bytes that are missing for one more beside these, whether there are too many models,
-        and the bytes that all may take."""
+    def _lacks(self, loaded: list[Seat], estimate_bytes: int) -> bool:
+        """Whether one more beside these needs another to leave."""
+        # One that loads has taken an unknown part by now: it counts as if it had all to come.
+        limit = self._memory_limit(sum(s.own_bytes for s in loaded))
         used = sum(s.memory_bytes for s in loaded)
-        limit = self._memory_limit(used)
-        too_many = 0 < self._limits.max_loaded <= len(loaded)
-        return used + estimate_bytes - limit, too_many, limit
+        return self._are_too_many(loaded) or used + estimate_bytes > limit
+
+    def _are_too_many(self, loaded: list[Seat]) -> bool:
+        return 0 < self._limits.max_loaded <= len(loaded)
+
+    def _most(self, loaded: list[Seat]) -> int:
+        """The bytes that all models may take, as if those that load had taken all they will."""
+        held = (s.memory_bytes if s.state == "loading" else s.own_bytes for s in loaded)
+        return self._memory_limit(sum(held))
+
+    def _is_out_of_patience(self, seat: Seat, now: float) -> bool:
+        head = seat.queue.peek(now)
+        return head is not None and head.arrived + PATIENCE_SECONDS <= now
+
+    @staticmethod
+    def _keep_alive(seat: Seat, demand: Demand) -> None:
+        if demand.keep_alive_seconds is not None:
+            seat.keep_alive_seconds = demand.keep_alive_seconds
 
     def _refuse(self, seat: Seat, error: DimoraError, whom: Callable[[Plan], bool]) -> list[Effect]:
         """Those who wait with such a plan."""
@@ -337,7 +371,8 @@ class Scheduler:
         return Stop(seat.name)
 
     def _empty(self, seat: Seat) -> None:
-        seat.state, seat.plan, seat.closing, seat.memory_bytes = "empty", None, False, 0
+        seat.state, seat.plan, seat.closing = "empty", None, False
+        seat.memory_bytes = seat.own_bytes = 0
         for ticket in list(seat.active):
             # Their loans fail by themselves; when they depart there is nothing left to give back.
             self._demands.pop(ticket, None)

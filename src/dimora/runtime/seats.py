@@ -73,7 +73,9 @@ class Seat:
         self.loaded_at = 0.0
         self.keep_alive_seconds = keep_alive_seconds
         self.last_used = 0.0
+        # `own_bytes` of them would be free without it: the pages of a mapped file are free anyway.
         self.memory_bytes = 0
+        self.own_bytes = 0
         self.habits = habits
 
     @property

@@ -119,12 +119,12 @@ class Trial:
         self._stream_tokens = max(1, min(effort.stream_tokens, loan.num_ctx // 4))
         self._notes: list[str] = []
         self._text_tokens: list[int] = []
+        self._passage_tokens = 0
         self._read_tokens = 0
         self._read_rate = 0.0
         self._again_seconds = 0.0
         self._written_rate = 0.0
         self._together_rate = 0.0
-        self._memory_bytes = 0
 
     def steps(self) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
         """What is to be timed, in this order, each with words for who waits."""
@@ -170,17 +170,17 @@ class Trial:
 
     async def _warm_up(self) -> None:
         """Twice, since engines make ready at the first; the second tells how much to ask for."""
-        seconds = 0.0
         for _ in range(2):
+            count = self._probe_tokens
             started = time.perf_counter()
             if self._embeds:
-                await self._loan.embed(self._passages(1))
+                count = self._passage_tokens = (await self._loan.embed(self._passages(1))).tokens
             else:
-                await self._answer(await self._fresh(self._probe_tokens), 2)
+                await self._answer(await self._fresh(count), 2)
             seconds = time.perf_counter() - started
+            self._read_rate = count / max(seconds, 1e-6)
             if seconds > self._effort.read_seconds:
                 break
-        self._read_rate = self._probe_tokens / max(seconds, 1e-6)
 
     async def _read(self) -> None:
         wanted = self._effort.read_tokens
@@ -233,8 +233,12 @@ class Trial:
             self._together_rate = max(rate, self._together_rate)
 
     async def _read_passages(self) -> None:
-        in_time = int(self._read_rate * self._effort.read_seconds / _PASSAGE_TOKENS)
+        in_time = int(self._read_rate * self._effort.read_seconds / max(self._passage_tokens, 1))
         count = max(1, min(in_time, _LONGEST_BATCH))
+        if count < _LONGEST_BATCH:
+            self._notes.append(
+                f"it reads slowly: timed with {count} passages in place of {_LONGEST_BATCH}"
+            )
         rates = []
         for _ in self._rounds(self._effort.read_seconds):
             wanted = self._passages(count)

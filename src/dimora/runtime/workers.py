@@ -13,7 +13,7 @@ import socket
 import subprocess
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, NamedTuple, TypeVar, cast
 
 import psutil
 
@@ -32,8 +32,18 @@ _GRACE_SECONDS = 5.0
 _F = TypeVar("_F")
 _MakeFrame = Callable[[int], messages.ToWorker]
 
+# What a worker says before its process ends.
+_BEYOND_HELP = WorkerDied.__name__
 _DIED = "model runner has unexpectedly stopped, this may be due to resource limitations or an"
 _DIED += " internal error"
+
+
+class Memory(NamedTuple):
+    """`own_bytes` of what is resident would be free without the process; the rest are pages of
+    files, which the system takes back as it needs them."""
+
+    resident_bytes: int = 0
+    own_bytes: int = 0
 
 
 class Worker:
@@ -111,12 +121,19 @@ class Worker:
         finally:
             self._pipe.close_request(request, cancel=not answered)
 
+    def memory(self) -> Memory:
+        """Of the worker and everything it started; nothing when it is gone."""
+        try:
+            told = [p.memory_info() for p in self._family()]
+        except psutil.Error:
+            return Memory()
+        resident = sum(one.rss for one in told)
+        # Only Linux tells what is shared with files.
+        return Memory(resident, resident - sum(getattr(one, "shared", 0) for one in told))
+
     def memory_bytes(self) -> int:
         """Resident memory of the worker and everything it started; 0 when it is gone."""
-        try:
-            return sum(p.memory_info().rss for p in self._family())
-        except psutil.Error:
-            return 0
+        return self.memory().resident_bytes
 
     def cpu_seconds(self) -> float:
         """Of the worker and everything it started; 0 when it is gone."""
@@ -259,6 +276,11 @@ class _Pipe(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             for frame in self._reader.feed(data):
+                if isinstance(frame, messages.Failed) and frame.id and frame.kind == _BEYOND_HELP:
+                    # Its process ends. Everybody hears of that at once, and after the scheduler,
+                    # which else would send the next one there.
+                    self.close()
+                    return
                 asked = self._asked.get(0 if isinstance(frame, messages.Ready) else frame.id)
                 if asked is not None:
                     asked.frames.put_nowait(frame)
@@ -270,14 +292,14 @@ class _Pipe(asyncio.Protocol):
         if not self.closed.done():
             self.closed.set_result(None)
         for asked in self._asked.values():
-            asked.frames.put_nowait(WorkerDied(_DIED, hint="ask again; the model is loaded anew"))
+            asked.frames.put_nowait(_died())
 
     def open_request(self, id_: int | None = None) -> _Asked:
         if id_ is None:
             id_ = self._next_id
             self._next_id += 1
         if self.closed.done():
-            raise WorkerDied(_DIED, hint="ask again; the model is loaded anew")
+            raise _died()
         asked = self._asked[id_] = _Asked(id_)
         return asked
 
@@ -293,6 +315,10 @@ class _Pipe(asyncio.Protocol):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+
+def _died() -> WorkerDied:
+    return WorkerDied(_DIED, hint="ask again; the model is loaded anew")
 
 
 def _expect(frame: object, kind: type[_F]) -> _F:

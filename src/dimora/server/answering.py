@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, MutableMapping, Sequence
 from pathlib import PurePath
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
@@ -27,6 +27,8 @@ from dimora.tasks.embed import EmbedDone
 PATIENCE_SECONDS = 10.0
 # An upload of which nothing comes for so long is given up.
 UPLOAD_IDLE_SECONDS = 300.0
+# A caller who reads nothing for so long has left, and gives back the place in the model.
+READING_IDLE_SECONDS = 300.0
 
 PRINCIPAL = "dimora.principal"
 
@@ -213,6 +215,10 @@ async def read_body(receive: Receive) -> bytes | None:
             return b"".join(pieces)
 
 
+class _ReadsNoMore(Exception):
+    """The caller is still connected, and takes nothing."""
+
+
 class Answering:
     """Writes one answer of the house to one caller."""
 
@@ -224,7 +230,7 @@ class Answering:
         events: AsyncIterator[Event],
     ) -> None:
         self._scope = scope
-        self._send = send
+        self._deliver = send
         self._asked = asked
         self._answer: Answer = asked.answer
         self._events = events
@@ -262,6 +268,8 @@ class Answering:
             if self._stopping:
                 await self._fail(Overloaded("the server is stopping", code="stopping"))
             raise
+        except _ReadsNoMore:
+            log.info("event=caller_reads_no_more")
         except Exception as failure:  # noqa: BLE001 - the border of a request
             await self._fail(as_dimora_error(failure))
         finally:
@@ -335,6 +343,14 @@ class Answering:
         await self._send(
             {"type": "http.response.start", "status": opening.status, "headers": headers}
         )
+
+    async def _send(self, message: MutableMapping[str, Any]) -> None:
+        """Waits while much of what was sent before is still to be read."""
+        try:
+            async with asyncio.timeout(READING_IDLE_SECONDS):
+                await self._deliver(message)
+        except TimeoutError:
+            raise _ReadsNoMore from None
 
     def _opening_of(self, first: Event) -> Opening:
         if isinstance(self._answer, Opens):

@@ -237,6 +237,104 @@ def test_a_model_under_steady_load_gives_way_in_the_end():
     assert Load("new", plan(gib=2)) in scheduler.stopped("busy", late + 3)
 
 
+class Machine:
+    """Memory as a system tells it: what a model takes while it loads is gone only bit by bit."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.taken: dict[str, int] = {}
+
+    def limit(self, own_bytes: int) -> int:
+        return self.total - sum(self.taken.values()) + own_bytes
+
+
+def test_models_that_load_at_the_same_time_do_not_take_the_same_memory():
+    machine = Machine(16 * GIB)
+    scheduler = Scheduler(limits(), machine.limit)
+    assert scheduler.arrive(demand(1, "a", plan(gib=10)), 0.0) == [Load("a", plan(gib=10))]
+    assert scheduler.arrive(demand(2, "b", plan(gib=10)), 1.0) == []
+    machine.taken["a"] = 6 * GIB
+    assert scheduler.arrive(demand(3, "c", plan(gib=5)), 2.0) == [], "how much is left is not known"
+    machine.taken["a"] = 10 * GIB
+    assert scheduler.loaded("a", 10 * GIB, 3.0) == [Grant(1, "a"), Load("c", plan(gib=5))]
+    machine.taken["c"] = 5 * GIB
+    assert scheduler.loaded("c", 5 * GIB, 4.0) == [Grant(3, "c")]
+    assert scheduler.depart(1, 5.0) == [Stop("a")], "for the one who waits longest"
+    machine.taken["a"] = 0
+    assert scheduler.stopped("a", 6.0) == [Load("b", plan(gib=10))]
+
+
+def test_what_would_fit_once_another_has_loaded_is_not_refused_meanwhile():
+    machine = Machine(16 * GIB)
+    scheduler = Scheduler(limits(), machine.limit)
+    scheduler.arrive(demand(1, "a", plan(gib=10)), 0.0)
+    machine.taken["a"] = 9 * GIB
+    assert scheduler.arrive(demand(2, "b", plan(gib=12)), 1.0) == []
+    assert isinstance(scheduler.arrive(demand(3, "c", plan(gib=30)), 1.0)[0], Refuse)
+
+
+def test_pages_of_files_count_as_free_only_once():
+    machine = Machine(16 * GIB)
+    scheduler = Scheduler(limits(), machine.limit)
+    scheduler.arrive(demand(1, "mapped", plan(gib=10)), 0.0)
+    machine.taken["mapped"] = GIB
+    scheduler.loaded("mapped", 10 * GIB, 1.0, GIB)
+    assert scheduler.arrive(demand(2, "b", plan(gib=7)), 2.0) == []
+    assert scheduler.depart(1, 3.0) == [Stop("mapped")]
+
+
+def test_a_model_for_which_two_must_leave_is_not_kept_waiting_by_those_two():
+    scheduler = make()
+    two = plan(gib=4, parallel=2)
+    tickets = itertools.count(1)
+    current = {}
+    for name in ("a", "b"):
+        current[name] = next(tickets)
+        scheduler.arrive(demand(current[name], name, two), 0.0)
+        scheduler.loaded(name, 4 * GIB, 0.0)
+    big = next(tickets)
+    scheduler.arrive(demand(big, "c", plan(gib=9)), 1.0)
+    loads, now = [], 1.0 + PATIENCE_SECONDS
+    effects = scheduler.tick(now)
+    for _ in range(20):
+        now += 1
+        # Each of them has somebody who asks again and again.
+        for name, ticket in current.items():
+            current[name] = next(tickets)
+            effects += scheduler.arrive(demand(current[name], name, two), now)
+            effects += scheduler.depart(ticket, now)
+        stops = [e.seat for e in effects if isinstance(e, Stop)]
+        loads += [e.seat for e in effects if isinstance(e, Load)]
+        effects = [effect for name in stops for effect in scheduler.stopped(name, now)]
+    assert loads == ["c"]
+
+
+def test_the_wish_of_one_who_leaves_while_it_loads_is_kept():
+    scheduler = make()
+    scheduler.arrive(demand(1, keep_alive_seconds=0.0), 0.0)
+    scheduler.depart(1, 1.0)
+    assert scheduler.loaded("m", GIB, 2.0) == [Stop("m")]
+
+
+def test_who_wants_a_model_gone_while_it_loads_has_nobody_wait_for_it_twice():
+    scheduler = make()
+    scheduler.arrive(demand(1), 0.0)
+    assert scheduler.unload("m", 1.0) == []
+    assert scheduler.loaded("m", GIB, 2.0) == [Grant(1, "m")]
+    assert scheduler.depart(1, 3.0) == [Stop("m")]
+
+
+def test_who_only_looked_tells_nothing_of_how_long_an_answer_takes():
+    scheduler = make(max_queue=1)
+    scheduler.arrive(demand(1), 0.0)
+    scheduler.loaded("m", GIB, 0.0)
+    scheduler.depart(1, 0.001)
+    scheduler.arrive(demand(2), 1.0)
+    scheduler.arrive(demand(3), 1.0)
+    (refusal,) = scheduler.arrive(demand(4), 1.0)
+    assert refusal.error.retry_after_seconds > 2
+
+
 def test_a_model_larger_than_all_memory_is_refused_with_both_sizes():
     scheduler = make(memory=GIB)
     (refusal,) = scheduler.arrive(demand(1, plan_=plan(gib=4)), 0.0)

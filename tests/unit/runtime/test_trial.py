@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncGenerator
 
@@ -140,3 +141,17 @@ async def test_an_answer_that_takes_too_long_is_cut_and_counts_as_far_as_it_came
     loan = Loan()
     figures = await run(loan, hasty, streams=1)
     assert figures.written_rate > 0 and figures.notes == ()
+
+
+async def test_a_slow_embedder_gets_fewer_passages_and_the_figures_say_so():
+    class Slow(Loan):
+        async def embed(self, wanted: TextsToEmbed) -> Embedded:
+            await asyncio.sleep(0.05)
+            return await super().embed(wanted)
+
+    loan = Slow()
+    figures = await run(loan, msgspec.structs.replace(QUICK, read_seconds=0.1), embeds=True)
+    (note,) = figures.notes
+    assert "passages in place of 32" in note
+    # Two to warm up; those that are timed are as many as the time has room for.
+    assert 3 <= len(loan.embedded) <= 6

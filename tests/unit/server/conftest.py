@@ -75,6 +75,9 @@ class Response:
         self.finished = False
         self.begun = asyncio.Event()
         self.changed = asyncio.Event()
+        # Cleared, the caller takes nothing more.
+        self.reading = asyncio.Event()
+        self.reading.set()
 
     @property
     def body(self) -> bytes:
@@ -97,6 +100,7 @@ class Response:
                 self.chunks.append(message["body"])
             self.finished = not message.get("more_body", False)
         self.changed.set()
+        await self.reading.wait()
 
 
 class Call:

@@ -445,3 +445,21 @@ async def test_a_whole_answer_can_link_to_its_next_page(make_caller):
     assert first.header("link") == f'<{path}?n=1&last=a>; rel="next"'
     last = await caller.call("GET", path, query="n=1&last=a")
     assert (json.loads(last.body)["tags"], last.header("link")) == (["b"], None)
+
+
+async def test_a_caller_who_reads_no_more_gives_back_what_the_answer_holds(
+    make_caller, monkeypatch
+):
+    monkeypatch.setattr(answering, "READING_IDLE_SECONDS", 0.05)
+
+    async def endless(request):
+        while True:
+            yield TextPiece(text="a")
+
+    caller, house = make_caller(endless)
+    call = caller.begin("POST", "/api/generate", GENERATE)
+    call.response.reading.clear()
+    response = await call.finish()
+    assert house.ended == ["GeneratorExit"]
+    assert len(response.chunks) <= 1
+    assert not response.finished
