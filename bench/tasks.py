@@ -3,8 +3,9 @@
     python -m bench.tasks --url http://127.0.0.1:11434 --model NAME [KIND ...]
 
 Asks a running server. Every result is held against the JSON Schema of its task. A kind prints one
-line of a Markdown table, and with --verbose each case that went wrong. Code that the model wrote is
-run, in a process of its own: name the kind `code` only where that is all right.
+line of a Markdown table, and with --verbose each case that went wrong. Scores are of the cases that
+were answered; requests that the server refused are counted beside them. The kind `code` runs code
+that the model wrote, in a process of its own: it is scored only when it is named.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from jsonschema import Draft202012Validator
 
@@ -47,44 +48,48 @@ INSERT INTO loan VALUES
 """
 
 
-class Asked(NamedTuple):
-    """One answer of the server; `fault` says why there is none, or that it breaks its schema."""
-
-    result: dict[str, Any]
-    fault: str
-    seconds: float
+Case = TypeVar("Case")
 
 
 class Asker:
-    """Asks a server, and counts answers and those that keep to their schema."""
+    """Asks a server. Counts requests, those that it refused, and results that keep their schema."""
 
     def __init__(self, url: str, model: str, *, every: int = 1, verbose: bool = False) -> None:
-        self.answers = self.valid = 0
+        self.requests = self.refused = self.valid = 0
         self.seconds = 0.0
         self.every = every
         self._url, self._model, self._verbose = url.rstrip("/"), model, verbose
 
-    def ask(self, task: str, fields: dict[str, Any]) -> Asked:
+    def ask_all(
+        self, task: str, cases: Sequence[Case], fields_of: Callable[[Case], dict[str, Any]]
+    ) -> list[tuple[Case, dict[str, Any]]]:
+        """The cases with their results, without those that have none or one of the wrong form."""
+        asked = [(case, self._ask(task, fields_of(case))) for case in cases]
+        return [(case, result) for case, result in asked if result is not None]
+
+    def _ask(self, task: str, fields: dict[str, Any]) -> dict[str, Any] | None:
         body = json.dumps({"model": self._model, **fields}).encode()
         request = urllib.request.Request(
             f"{self._url}/v1/tasks/{task}", body, {"Content-Type": "application/json"}
         )
         started = time.monotonic()
-        result, fault = {}, ""
+        self.requests += 1
         try:
             with urllib.request.urlopen(request, timeout=_SECONDS_AT_MOST) as answer:
-                result = json.loads(answer.read())["result"]
+                result: dict[str, Any] = json.loads(answer.read())["result"]
         except urllib.error.HTTPError as why:
-            fault = why.read().decode()[:300]
-        seconds = time.monotonic() - started
-        self.answers += 1
-        self.seconds += seconds
-        if not fault:
-            schema = result_schema(tasks.READY.load(task))
-            broken = next(Draft202012Validator(schema).iter_errors(result), None)
-            fault = broken.message[:300] if broken else ""
-        self.valid += not fault
-        return Asked(result, fault, seconds)
+            self.refused += 1
+            self.tell(task, "refused:", why.read().decode()[:300])
+            return None
+        finally:
+            self.seconds += time.monotonic() - started
+        schema = result_schema(tasks.READY.load(task))
+        broken = next(Draft202012Validator(schema).iter_errors(result), None)
+        if broken:
+            self.tell(task, "breaks its schema:", broken.message[:300])
+            return None
+        self.valid += 1
+        return result
 
     def cases(self, kind: str) -> list[dict[str, Any]]:
         """The cases of a kind, or every second, third, ... of them."""
@@ -112,6 +117,10 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
+def _text_of(case: dict[str, Any]) -> dict[str, Any]:
+    return {"text": case["text"]}
+
+
 def score_extract(asker: Asker) -> Score:
     """Invoices of the generator and letters by hand; a value is right when it is equal."""
     cases = [
@@ -121,9 +130,9 @@ def score_extract(asker: Asker) -> Score:
     cases += [(c["fields"], c["text"], c["expect"]) for c in asker.cases("extract")]
     right = told = wanted = 0
     sure: dict[bool, list[float]] = {True: [], False: []}
-    for fields, text, expect in cases:
-        found = asker.ask("extract", {"text": text, "fields": fields})
-        for value in found.result.get("fields", ()):
+    asked = asker.ask_all("extract", cases, lambda case: {"fields": case[0], "text": case[1]})
+    for (_, _, expect), found in asked:
+        for value in found["fields"]:
             meant = expect[value["name"]]
             hit = _same(value["value"], meant)
             told += value["value"] is not None
@@ -156,16 +165,17 @@ def _same(value: Any, meant: Any) -> bool:
 
 def score_sentiment(asker: Asker) -> Score:
     cases = asker.cases("sentiment")
-    right, gap, sure = 0, 0.0, []
-    for case in cases:
-        found = asker.ask("sentiment", {"text": case["text"]}).result
+    sure = []
+    for case, found in asker.ask_all("sentiment", cases, _text_of):
         hit = found["sentiment"] == case["expect"]
-        right += hit
         sure.append((max(found["positive"], found["neutral"], found["negative"]), hit))
         if not hit:
             asker.tell(case["expect"], found, case["text"])
-    gap = calibration_gap(sure)
-    return Score(len(cases), {"accuracy": _share(right, len(cases)), "calibration error": gap})
+    right = sum(hit for _, hit in sure)
+    return Score(
+        len(cases),
+        {"accuracy": _share(right, len(sure)), "calibration error": calibration_gap(sure)},
+    )
 
 
 def calibration_gap(sure: list[tuple[float, bool]], bins: int = 5) -> float:
@@ -183,8 +193,10 @@ def score_classify(asker: Asker) -> Score:
     """Three labels, and texts of none. The threshold of one half is used on the other."""
     cases = asker.cases("classify")
     sure: list[tuple[float, bool, bool]] = []
-    for case in cases:
-        found = asker.ask("classify", {"text": case["text"], "labels": case["labels"]}).result
+    asked = asker.ask_all(
+        "classify", cases, lambda case: {"text": case["text"], "labels": case["labels"]}
+    )
+    for case, found in asked:
         of_a_label = case["expect"] != "other"
         hit = found["label"] == case["expect"]
         sure.append((found["probability"], hit, of_a_label))
@@ -217,8 +229,7 @@ def _accuracy(sure: list[tuple[float, bool, bool]], threshold: float) -> float:
 def score_moderate(asker: Asker) -> Score:
     cases = asker.cases("moderate")
     counts: Counter[str] = Counter()
-    for case in cases:
-        found = asker.ask("moderate", {"text": case["text"]}).result
+    for case, found in asker.ask_all("moderate", cases, _text_of):
         flagged = [c["category"] for c in found["categories"] if c["flagged"]]
         counts["wanted"] += bool(case["expect"])
         counts["flagged"] += bool(flagged)
@@ -241,8 +252,8 @@ def score_summarize(asker: Asker) -> Score:
     """Share without inventions; and the share of planted ones that the check finds."""
     cases = asker.cases("summarize")
     faithful = planted = caught = shorter = same = 0
-    for case in cases:
-        found = asker.ask("summarize", {"text": case["text"]}).result
+    asked = asker.ask_all("summarize", cases, _text_of)
+    for case, found in asked:
         faithful += found["faithful"]
         shorter += len(found["summary"]) < len(case["text"])
         same += detect_language(found["summary"]) == detect_language(case["text"])
@@ -254,10 +265,10 @@ def score_summarize(asker: Asker) -> Score:
     return Score(
         len(cases),
         {
-            "without inventions": _share(faithful, len(cases)),
+            "without inventions": _share(faithful, len(asked)),
             "planted inventions caught": _share(caught, planted),
-            "shorter": _share(shorter, len(cases)),
-            "in the text's language": _share(same, len(cases)),
+            "shorter": _share(shorter, len(asked)),
+            "in the text's language": _share(same, len(asked)),
         },
     )
 
@@ -265,8 +276,8 @@ def score_summarize(asker: Asker) -> Score:
 def score_translate(asker: Asker) -> Score:
     cases = asker.cases("translate")
     counts: Counter[str] = Counter()
-    for case in cases:
-        found = asker.ask("translate", case).result
+    asked = asker.ask_all("translate", cases, dict)
+    for case, found in asked:
         told = found["translation"]
         wanted, have = Counter(_marks(case["text"])), Counter(_marks(told))
         counts["marks"] += wanted.total()
@@ -280,9 +291,9 @@ def score_translate(asker: Asker) -> Score:
         len(cases),
         {
             "placeholders that came through": _share(counts["kept"], counts["marks"]),
-            "numbers kept": _share(counts["numbers"], len(cases)),
-            "shape kept": _share(counts["shape"], len(cases)),
-            "in the language asked for": _share(counts["language"], len(cases)),
+            "numbers kept": _share(counts["numbers"], len(asked)),
+            "shape kept": _share(counts["shape"], len(asked)),
+            "in the language asked for": _share(counts["language"], len(asked)),
         },
     )
 
@@ -303,9 +314,10 @@ def score_answer(asker: Asker) -> Score:
     faqs = json.loads((CASES / "faqs.json").read_text(encoding="utf-8"))
     cases = asker.cases("answer")
     counts: Counter[str] = Counter()
-    for case in cases:
-        fields = {"question": case["question"], "faq": faqs[case["faq"]]}
-        found = asker.ask("answer", fields).result
+    asked = asker.ask_all(
+        "answer", cases, lambda case: {"question": case["question"], "faq": faqs[case["faq"]]}
+    )
+    for case, found in asked:
         cited = [one["entry"] for one in found["citations"]]
         answerable = case["expect"] > 0
         counts["answerable"] += answerable
@@ -318,8 +330,8 @@ def score_answer(asker: Asker) -> Score:
         len(cases),
         {
             "right entry cited": _share(counts["cited"], counts["answerable"]),
-            "unanswerable handed over": _share(counts["handed"], len(cases) - counts["answerable"]),
-            "wrong entry cited, of all": _share(counts["wrong"], len(cases)),
+            "unanswerable handed over": _share(counts["handed"], len(asked) - counts["answerable"]),
+            "wrong entry cited, of all": _share(counts["wrong"], len(asked)),
         },
     )
 
@@ -327,11 +339,13 @@ def score_answer(asker: Asker) -> Score:
 def score_compare(asker: Asker) -> Score:
     cases = asker.cases("compare")
     kinds = risky = rated = faithful = changes = 0
-    for case in cases:
-        fields = {name: case[name] for name in ("text", "other", "party")}
-        found = asker.ask("compare", fields).result["differences"]
-        kinds += [one["kind"] for one in found] == case["expect"]
-        for one in found:
+    asked = asker.ask_all(
+        "compare", cases, lambda case: {name: case[name] for name in ("text", "other", "party")}
+    )
+    for case, found in asked:
+        differences = found["differences"]
+        kinds += [one["kind"] for one in differences] == case["expect"]
+        for one in differences:
             changes += 1
             faithful += not one["unsupported"]
             if one["kind"] in case["risky"]:
@@ -341,7 +355,7 @@ def score_compare(asker: Asker) -> Score:
     return Score(
         len(cases),
         {
-            "all differences found": _share(kinds, len(cases)),
+            "all differences found": _share(kinds, len(asked)),
             "risky ones not called low": _share(risky, rated),
             "meanings without inventions": _share(faithful, changes),
         },
@@ -351,18 +365,18 @@ def score_compare(asker: Asker) -> Score:
 def score_minutes(asker: Asker) -> Score:
     """A task is found when who does it and by when stand in one action."""
     cases = asker.cases("minutes")
-    found = wanted = told = 0
-    for case in cases:
-        actions = asker.ask("minutes", {"text": case["text"]}).result["actions"]
+    right = wanted = told = 0
+    for case, found in asker.ask_all("minutes", cases, _text_of):
+        actions = found["actions"]
         told += len(actions)
         for who, due in case["expect"]:
             wanted += 1
-            found += any(who == a["who"] and due in a["due"] for a in actions)
+            right += any(who == a["who"] and due in a["due"] for a in actions)
         asker.tell(actions)
     return Score(
         len(cases),
         {
-            "tasks found with who and when": _share(found, wanted),
+            "tasks found with who and when": _share(right, wanted),
             "tasks told for each that is": _share(told, wanted),
         },
     )
@@ -372,24 +386,25 @@ def score_topics(asker: Asker) -> Score:
     """Purity: the share of texts that are of the commonest kind of their group."""
     cases = asker.cases("topics")
     pure = texts = groups = 0
-    for case in cases:
-        topics = asker.ask("topics", {"texts": case["texts"], "smallest": 1}).result["topics"]
+    asked = asker.ask_all("topics", cases, lambda case: {"texts": case["texts"], "smallest": 1})
+    for case, found in asked:
         texts += len(case["texts"])
-        groups += len(topics)
-        for topic in topics:
+        groups += len(found["topics"])
+        for topic in found["topics"]:
             kinds = Counter(case["expect"][int(each) - 1] for each in topic["texts"])
             pure += max(kinds.values())
             asker.tell(topic["label"], dict(kinds))
     return Score(
-        len(cases), {"purity": _share(pure, texts), "groups (3 are meant)": groups / len(cases)}
+        len(cases),
+        {"purity": _share(pure, texts), "groups (3 are meant)": _share(groups, len(asked))},
     )
 
 
 def score_draft(asker: Asker) -> Score:
     cases = asker.cases("draft")
     complete = faithful = 0
-    for case in cases:
-        found = asker.ask("draft", case).result
+    asked = asker.ask_all("draft", cases, dict)
+    for _, found in asked:
         complete += not found["missing"]
         faithful += not found["unsupported"]
         if found["missing"] or found["unsupported"]:
@@ -397,26 +412,31 @@ def score_draft(asker: Asker) -> Score:
     return Score(
         len(cases),
         {
-            "all names and numbers in it": _share(complete, len(cases)),
-            "no others": _share(faithful, len(cases)),
+            "all names and numbers in it": _share(complete, len(asked)),
+            "no others": _share(faithful, len(asked)),
         },
     )
 
 
 def score_code(asker: Asker) -> Score:
     cases = asker.cases("code")
-    right: dict[str, list[bool]] = {}
-    for case in cases:
-        fields = dict(case["ask"])
-        if fields.get("tables") == "library":
-            fields["tables"] = _LIBRARY
-        asked = asker.ask(case["task"], fields)
-        held = not asked.fault and _CODE_CHECKS[case["task"]](asked.result, fields, case["expect"])
-        right.setdefault(case["task"], []).append(held)
-        if not held:
-            asker.tell(case["task"], asked.fault, asked.result)
-    figures = {name: _share(sum(held), len(held)) for name, held in right.items()}
+    figures: dict[str, float] = {}
+    for task in dict.fromkeys(case["task"] for case in cases):
+        of_task = [case for case in cases if case["task"] == task]
+        asked = asker.ask_all(task, of_task, _code_fields)
+        right = 0
+        for case, found in asked:
+            held = _CODE_CHECKS[task](found, _code_fields(case), case["expect"])
+            right += held
+            if not held:
+                asker.tell(task, found)
+        figures[task] = _share(right, len(asked))
     return Score(len(cases), figures)
+
+
+def _code_fields(case: dict[str, Any]) -> dict[str, Any]:
+    fields = dict(case["ask"])
+    return {**fields, "tables": _LIBRARY} if fields.get("tables") == "library" else fields
 
 
 def _sql_holds(result: dict[str, Any], fields: dict[str, Any], expect: Any) -> bool:
@@ -447,22 +467,22 @@ def _tests_hold(result: dict[str, Any], fields: dict[str, Any], expect: Any) -> 
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "subject.py").write_text(fields["code"], encoding="utf-8")
         Path(folder, "test_subject.py").write_text(result["tests"], encoding="utf-8")
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", folder],
-            capture_output=True,
-            timeout=_CODE_SECONDS,
-            cwd=folder,
-            check=False,
-        )
-    return done.returncode == 0 and not result["untested"]
+        passed = _ends_well("-m", "pytest", "-q", "-p", "no:cacheprovider", folder, folder=folder)
+    return passed and not result["untested"]
 
 
 def _runs(program: str) -> bool:
+    return _ends_well("-I", "-c", program)
+
+
+def _ends_well(*arguments: str, folder: str | None = None) -> bool:
+    """Whether Python ends with 0, and in time."""
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-c", program],
+            [sys.executable, *arguments],
             capture_output=True,
             timeout=_CODE_SECONDS,
+            cwd=folder,
             check=False,
         )
     except subprocess.TimeoutExpired:
@@ -501,6 +521,7 @@ KINDS: dict[str, Callable[[Asker], Score]] = {
     "topics": score_topics,
     "code": score_code,
 }
+USUAL_KINDS = [kind for kind in KINDS if kind != "code"]
 
 
 def rows(asker: Asker, kinds: list[str]) -> Iterator[str]:
@@ -508,24 +529,32 @@ def rows(asker: Asker, kinds: list[str]) -> Iterator[str]:
     yield "| kind | cases | scores | schema valid | seconds a case |"
     yield "|---|---|---|---|---|"
     for kind in kinds:
-        answers, valid, seconds = asker.answers, asker.valid, asker.seconds
+        requests, refused, valid = asker.requests, asker.refused, asker.valid
+        seconds = asker.seconds
         score = KINDS[kind](asker)
         told = ", ".join(f"{name} {value:.2f}" for name, value in score.figures.items())
-        answers, valid = asker.answers - answers, asker.valid - valid
-        each = (asker.seconds - seconds) / max(answers, 1)
-        yield f"| {kind} | {score.cases} | {told} | {valid} of {answers} | {each:.1f} |"
+        requests, refused = asker.requests - requests, asker.refused - refused
+        kept = f"{asker.valid - valid} of {requests}" + (f", {refused} refused" if refused else "")
+        each = (asker.seconds - seconds) / max(requests, 1)
+        yield f"| {kind} | {score.cases} | {told} | {kept} | {each:.1f} |"
 
 
 def main() -> None:
     reader = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    reader.add_argument("kinds", nargs="*", choices=[[], *KINDS], metavar="KIND")
+    reader.add_argument(
+        "kinds",
+        nargs="*",
+        choices=[[], *KINDS],
+        metavar="KIND",
+        help=f"{', '.join(KINDS)}; all but code where none is named",
+    )
     reader.add_argument("--url", default="http://127.0.0.1:11434")
     reader.add_argument("--model", required=True)
     reader.add_argument("--every", type=int, default=1, help="take every second, third, ... case")
     reader.add_argument("--verbose", action="store_true")
     given = reader.parse_args()
     asker = Asker(given.url, given.model, every=given.every, verbose=given.verbose)
-    for row in rows(asker, given.kinds or list(KINDS)):
+    for row in rows(asker, given.kinds or USUAL_KINDS):
         print(row, flush=True)
 
 

@@ -11,13 +11,28 @@ from typing import Any
 import click
 
 from dimora import dialects, tasks
-from dimora.cli.main import program
-from dimora.core.durations import format_duration
-from dimora.core.settings import Settings, knobs
+from dimora.cli.main import ALIASES, program
+from dimora.core.settings import Settings, explain, knobs
 from dimora.tasks.ready.base import fields_of, request_of, result_schema
 
 REFERENCE = Path(__file__).parent / "reference"
 EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+SETTINGS_FILE = """\
+host = "0.0.0.0:11434"
+keep_alive_seconds = "30m"
+registries = ["registry.ollama.ai", "hf.co", "huggingface.co", "registry.example.org"]
+
+[[api_keys]]
+user = "anna"
+key = "at-least-16-characters"
+role = "owner"
+
+[registry_credentials."registry.example.org"]
+user = "anna"
+password = "her-password"
+"""
 
 
 def settings_page() -> str:
@@ -27,20 +42,25 @@ def settings_page() -> str:
         "Defaults < file (`dimora.toml` in the home, or `$DIMORA_CONFIG`) < environment < flags of",
         "`dimora serve`. `dimora config show` prints every value and where it came from.",
         "",
+        "In the environment a list is written with commas:",
+        "`DIMORA_REGISTRIES=registry.ollama.ai,hf.co,huggingface.co,registry.example.org`.",
+        "Of several variables for one setting the first that is set counts; variables of Ollama",
+        "that are not in the table are ignored. `DIMORA_API_KEY` is not a setting: it is the key",
+        "that commands send to a running server.",
+        "",
+        "An example of a file. It holds secrets: let nobody else read it (`chmod 600`).",
+        "",
+        "```toml",
+        *SETTINGS_FILE.splitlines(),
+        "```",
+        "",
         "| setting | environment | default | what it is |",
         "|---|---|---|---|",
     ]
-    default = Settings()
-    for name, knob in knobs().items():
-        value = getattr(default, name)
-        if name.endswith("_seconds"):
-            shown = format_duration(value)
-        elif name == "models":
-            shown = ""
-        else:
-            shown = "" if value in ((), "") else str(value)
-        variables = ", ".join(f"`{v}`" for v in knob.env)
-        lines.append(f"| `{name}` | {variables} | {shown} | {knob.help} |")
+    for row in explain(Settings(), dict.fromkeys(knobs(), "default")):
+        value = "" if row.name == "models" else row.value
+        variables = ", ".join(f"`{v}`" for v in knobs()[row.name].env)
+        lines.append(f"| `{row.name}` | {variables} | {value} | {row.help} |")
     return "\n".join(lines) + "\n"
 
 
@@ -56,17 +76,37 @@ def routes_page() -> str:
 
 
 def commands_page() -> str:
-    lines = ["# Commands", "", "From `dimora --help` and the help of each command.", ""]
+    others = " and ".join(f"`{alias}` for `{name}`" for alias, name in ALIASES.items())
+    lines = [
+        "# Commands",
+        "",
+        f"From the help of each command. One may also write {others}. The options of",
+        "`dimora do TASK` are the fields of the task: see [ready tasks](tasks.md).",
+        "",
+    ]
     context = click.Context(program, info_name="dimora", **program.context_settings)
     for name in program.list_commands(context):
         command = program.get_command(context, name)
-        if command is None or command.hidden:
-            continue
-        lines += [f"## dimora {name}", "", "```"]
-        inner = click.Context(command, info_name=name, parent=context, terminal_width=98)
-        lines += [line.rstrip() for line in command.get_help(inner).splitlines()]
-        lines += ["```", ""]
+        if command is not None:
+            lines += _help_of(command, name, context)
     return "\n".join(lines)
+
+
+def _help_of(command: click.Command, name: str, parent: click.Context) -> list[str]:
+    """The help of a command, and below it that of each command in it."""
+    if command.hidden:
+        return []
+    context = click.Context(command, info_name=name, parent=parent, terminal_width=98)
+    level = "#" * (len(context.command_path.split()))
+    lines = [f"{level} {context.command_path}", "", "```"]
+    lines += [line.rstrip() for line in command.get_help(context).splitlines()]
+    lines += ["```", ""]
+    # Tasks have a page of their own.
+    if isinstance(command, click.Group) and name != "do":
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            lines += _help_of(found, inner, context) if found is not None else []
+    return lines
 
 
 def tasks_page() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,15 @@ def test_the_readme_names_only_settings_that_exist():
     known = {v for knob in knobs().values() for v in knob.env} | {"DIMORA_CONFIG", "DIMORA_API_KEY"}
     named = set(re.findall(r"\b(?:DIMORA|OLLAMA)_[A-Z_]+\b", (ROOT / "README.md").read_text()))
     assert named - {"OLLAMA_"} <= known
+
+
+def test_the_settings_file_of_the_page_is_read_whole(tmp_path):
+    from dimora.core.settings import load_settings
+
+    (tmp_path / "dimora.toml").write_text(generate.SETTINGS_FILE)
+    _, sources = load_settings(environ={"DIMORA_HOME": str(tmp_path)})
+    written = set(tomllib.loads(generate.SETTINGS_FILE))
+    assert {name for name, source in sources.items() if source == "file"} == written
 
 
 def test_every_known_attack_names_tests_that_are_there():

@@ -190,9 +190,10 @@ def _api_key(entry: Any) -> ApiKey:
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting there is. Sizes are bytes, times seconds; 0 mostly means "choose for me"."""
 
-    home: Annotated[Path, Knob(_path, "where everything of ours lies", ("DIMORA_HOME",))] = Path(
-        "~/.dimora"
-    )
+    home: Annotated[
+        Path,
+        Knob(_path, "folder of all that Dimora keeps: models, documents, logs", ("DIMORA_HOME",)),
+    ] = Path("~/.dimora")
     host: Annotated[
         Address,
         Knob(_address, "address and port to serve on", ("DIMORA_HOST", "OLLAMA_HOST")),
@@ -213,18 +214,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "multilingual-e5-small"
     origins: Annotated[
         tuple[str, ...],
-        Knob(read_words, "more web origins that may call us", ("DIMORA_ORIGINS", "OLLAMA_ORIGINS")),
+        Knob(
+            read_words,
+            "extra web origins whose pages may call the server",
+            ("DIMORA_ORIGINS", "OLLAMA_ORIGINS"),
+        ),
     ] = ()
     allowed_hosts: Annotated[
         tuple[str, ...],
-        Knob(read_words, "more names a Host header may carry", ("DIMORA_ALLOWED_HOSTS",)),
+        Knob(
+            read_words,
+            "extra host names to accept in the Host header, for example behind a reverse proxy",
+            ("DIMORA_ALLOWED_HOSTS",),
+        ),
     ] = ()
     api_keys: Annotated[
         tuple[ApiKey, ...],
         Knob(_api_keys, "who may call: name:key[:role],...", ("DIMORA_API_KEYS",), secret=True),
     ] = ()
     engine: Annotated[
-        str, Knob(read_text, "engine for every model; empty chooses by rule", ("DIMORA_ENGINE",))
+        str,
+        Knob(
+            read_text,
+            "engine for every model, such as llama_cpp; empty: chosen for each",
+            ("DIMORA_ENGINE",),
+        ),
     ] = ""
     llama_server: Annotated[
         str,
@@ -260,7 +274,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
     memory_limit_bytes: Annotated[
         int,
-        Knob(_bytes, "memory for all models; 0 for 80% of what is free", ("DIMORA_MEMORY_LIMIT",)),
+        Knob(
+            _bytes,
+            "memory for all models, such as 16G; 0 for 80% of what is free",
+            ("DIMORA_MEMORY_LIMIT",),
+        ),
     ] = 0
     max_queue: Annotated[
         int,
@@ -300,9 +318,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ("DIMORA_ACCEPTED_LICENCES",),
         ),
     ] = ()
-    max_body_bytes: Annotated[int, Knob(_bytes, "largest request body", ("DIMORA_MAX_BODY",))] = (
-        64 * 2**20
-    )
+    max_body_bytes: Annotated[
+        int, Knob(_bytes, "largest request body, such as 64M", ("DIMORA_MAX_BODY",))
+    ] = 64 * 2**20
     strict: Annotated[
         bool,
         Knob(_truth, "refuse what would only be warned about", ("DIMORA_STRICT",)),
@@ -340,7 +358,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         Knob(
             read_hosts,
-            "hosts models may come from and go to, host[:port]; `*` for every public one",
+            "hosts models may come from and go to, host[:port]; replaces the default, so name all;"
+            " `*` for every public one",
             ("DIMORA_REGISTRIES",),
         ),
     ] = DEFAULT_REGISTRIES
@@ -348,7 +367,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         dict[str, Credential],
         Knob(
             read_credentials,
-            "what hosts are shown: host=user:password, host=token, host=ed25519:FILE, or a table",
+            "credentials for hosts: host=user:password, host=token, host=ed25519:FILE, or a table",
             ("DIMORA_REGISTRY_CREDENTIALS",),
             secret=True,
             show=", ".join,
@@ -365,7 +384,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hub_token: Annotated[
         str,
         Knob(
-            read_token, "the token the hub is shown", ("DIMORA_HUB_TOKEN", "HF_TOKEN"), secret=True
+            read_token,
+            "token that is sent to the hub",
+            ("DIMORA_HUB_TOKEN", "HF_TOKEN"),
+            secret=True,
         ),
     ] = ""
     proxy: Annotated[
@@ -398,7 +420,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Knob(
             _share,
-            "how much worse a converted model may predict before you are asked",
+            "how much the perplexity of a converted model may rise (0.1 is 10%); above this you"
+            " are asked",
             ("DIMORA_PERPLEXITY_RISE",),
         ),
     ] = 0.1
@@ -406,7 +429,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Knob(
             _share,
-            "how often it must hold the same word the likeliest, else you are asked",
+            "how often the converted model must agree on the likeliest next word; below this you"
+            " are asked",
             ("DIMORA_TOP_AGREEMENT",),
         ),
     ] = 0.8

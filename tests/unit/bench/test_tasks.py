@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
+import subprocess
+import urllib.error
+import urllib.request
 
 import pytest
 
+from bench import tasks
 from bench.letters import FIELDS, write_letters
-from bench.tasks import CASES, KINDS, Score, best_threshold, calibration_gap, read_cases, rows
+from bench.tasks import (
+    CASES,
+    KINDS,
+    Asker,
+    Score,
+    best_threshold,
+    calibration_gap,
+    read_cases,
+    rows,
+)
 from dimora.tasks.ready import compare
 from dimora.tasks.ready._faithful import find_unsupported
 from dimora.tasks.ready._values import find_equal, find_span
@@ -71,17 +85,59 @@ def test_the_threshold_parts_texts_of_a_label_from_others():
 
 
 def test_a_row_tells_scores_and_how_many_kept_their_schema(monkeypatch):
-    class Counted:
-        answers = valid = 0
-        seconds = 0.0
-
     def score(asker):
-        asker.answers, asker.valid, asker.seconds = 4, 3, 8.0
+        asker.requests, asker.valid, asker.seconds = 4, 3, 8.0
         return Score(2, {"accuracy": 0.5})
 
     monkeypatch.setitem(KINDS, "draft", score)
-    *_, row = rows(Counted(), ["draft"])
+    *_, row = rows(Asker("http://nowhere", "m"), ["draft"])
     assert row == "| draft | 2 | accuracy 0.50 | 3 of 4 | 2.0 |"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_refused_request_is_counted_and_not_scored(kind, monkeypatch):
+    def refuse(request, timeout):
+        raise urllib.error.HTTPError(request.full_url, 503, "busy", None, io.BytesIO(b"busy"))
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    asker = Asker("http://nowhere", "m")
+    *_, row = rows(asker, [kind])
+    assert asker.refused == asker.requests >= 3
+    assert f"| 0 of {asker.refused}, {asker.refused} refused |" in row
+
+
+def test_one_refused_request_lowers_no_score(monkeypatch):
+    answers = [_said("negative"), None, _said("positive")]
+    cases = [{"text": word, "expect": word} for word in ("negative", "neutral", "positive")]
+
+    def answer(request, timeout):
+        if (told := answers.pop(0)) is None:
+            raise urllib.error.HTTPError(request.full_url, 503, "busy", None, io.BytesIO(b"busy"))
+        return io.BytesIO(json.dumps({"result": told}).encode())
+
+    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    monkeypatch.setattr(tasks, "read_cases", lambda kind: cases)
+    *_, row = rows(Asker("http://nowhere", "m"), ["sentiment"])
+    assert "| accuracy 1.00, calibration error 0.00 | 2 of 3, 1 refused |" in row
+
+
+def _said(feeling):
+    shares = {"positive": 0.0, "neutral": 0.0, "negative": 0.0, feeling: 1.0}
+    score = shares["positive"] - shares["negative"]
+    return {"sentiment": feeling, "score": score, **shares}
+
+
+def test_code_of_a_model_runs_only_when_its_kind_is_named():
+    assert set(KINDS) - set(tasks.USUAL_KINDS) == {"code"}
+
+
+@pytest.mark.parametrize("check", [tasks._tests_hold, tasks._code_holds])
+def test_code_that_does_not_end_does_not_hold(check, monkeypatch):
+    def hang(command, timeout, **more):
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr(subprocess, "run", hang)
+    assert not check({"code": "", "tests": "", "untested": []}, {"code": ""}, "")
 
 
 @pytest.mark.parametrize("kind", KINDS)

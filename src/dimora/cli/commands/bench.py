@@ -15,6 +15,8 @@ from dimora.tasks.bench_model import BenchModel, ModelBenched
 from dimora.tasks.forget_profile import ForgetProfile
 from dimora.tasks.profile import Benched, BenchWish
 
+_FORCE = "Measure even if other requests or programs are disturbed, or disturb it."
+
 
 @click.command()
 @click.argument("model")
@@ -28,7 +30,7 @@ from dimora.tasks.profile import Benched, BenchWish
     is_flag=True,
     help="Also choose engines that do not load the model just as its file says.",
 )
-@click.option("--force", is_flag=True, help="Also when it disturbs others, or others it.")
+@click.option("--force", is_flag=True, help=_FORCE)
 @click.option("--forget", is_flag=True, help="Only take back what --apply did.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def command(

@@ -13,6 +13,7 @@ from dimora.cli.door import Door
 from dimora.cli.words import print_json, print_table, size_words
 from dimora.tasks.keeping import BundledModel, BundleTold
 
+_TRUST = "Whose key must have signed it, as `dimora bundle key` prints it there."
 _STATES = {"new": "new", "here": "here already", "other": "another of this name is here"}
 _DONE = {"new": "imported", "here": "here already", "other": "replaced"}
 
@@ -41,8 +42,8 @@ def export_command(names: tuple[str, ...], file: Path, replace: bool) -> None:
 
 @command.command(name="import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--replace", is_flag=True, help="Put them in the place of others of their names.")
-@click.option("--trust", metavar="FINGERPRINT", default="", help="Who must have signed it.")
+@click.option("--replace", is_flag=True, help="Replace other models of the same names.")
+@click.option("--trust", metavar="FINGERPRINT", default="", help=_TRUST)
 @click.option("--remember", is_flag=True, help="Trust that key from now on.")
 def import_command(file: Path, replace: bool, trust: str, remember: bool) -> None:
     """Check FILE and take its models into the store."""

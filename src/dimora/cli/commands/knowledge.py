@@ -25,6 +25,8 @@ from dimora.tasks.retrieving import DEFAULT_COLLECTION
 if TYPE_CHECKING:
     from dimora.tasks.generation import Fold
 
+_SEARCHED = f"Search this collection, else {DEFAULT_COLLECTION}; repeatable."
+_LANGUAGE = "Only documents in this language: it, es or en."
 _WATCH_SECONDS = 3.0
 _MANY = 40
 
@@ -47,13 +49,13 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def _narrowing(what: Callable[..., Any]) -> Callable[..., Any]:
     """The options that narrow a search."""
     options = (
-        click.option("--collection", "-c", "collections", multiple=True, help="Which; repeatable."),
+        click.option("--collection", "-c", "collections", multiple=True, help=_SEARCHED),
         click.option("--document", "documents", multiple=True, help="Only in this document."),
         click.option("--type", "types", multiple=True, help="Only this type: pdf, docx, ..."),
-        click.option("--language", "languages", multiple=True, help="Only in it, es or en."),
-        click.option("--since", default="", help="Only files changed since, as 2026-01-31."),
+        click.option("--language", "languages", multiple=True, help=_LANGUAGE),
+        click.option("--since", default="", help="Only files changed since this day: 2026-01-31."),
         click.option("--limit", default=8, show_default=True, help="Passages at most."),
-        click.option("--rerank", default="", help="A model that orders what was found anew."),
+        click.option("--rerank", default="", help="A model that sorts what was found again."),
     )
     for option in reversed(options):
         what = option(what)
@@ -64,9 +66,12 @@ def _narrowing(what: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("paths", nargs=-1)
 @_COLLECTION
 @click.option("--embedder", default="", help="Embedding model of a new collection.")
-@click.option("--watch", is_flag=True, help="Go on, and take in what changes; Ctrl-C ends it.")
+@click.option("--watch", is_flag=True, help="Go on, and take in changes; Ctrl-C ends it.")
 def add_command(paths: tuple[str, ...], collection: str, embedder: str, watch: bool) -> int:
-    """Take files and folders in. Again: what changed is read anew, what is gone is removed."""
+    """Take files and folders in.
+
+    The next time only what changed is read, and what is gone from a folder is removed.
+    """
     from dimora.cli.knowing import Adding, has_collection
 
     settings = settings_here()
@@ -88,7 +93,7 @@ def add_command(paths: tuple[str, ...], collection: str, embedder: str, watch: b
 
 
 @command.command("list")
-@click.option("--all", "hidden", is_flag=True, help="Those of models too.")
+@click.option("--all", "hidden", is_flag=True, help="Also the collections of models.")
 @_JSON
 def list_command(hidden: bool, as_json: bool) -> None:
     """List the collections."""
@@ -220,7 +225,11 @@ def status_command(collection: str, as_json: bool) -> None:
 @_COLLECTION
 @click.option("--all", "everything", is_flag=True, help="The whole collection.")
 def remove_command(documents: tuple[str, ...], collection: str, everything: bool) -> None:
-    """Remove documents, by name or id, or all below a folder (`NAME/`), which `add` then leaves."""
+    """Remove documents, by name or id.
+
+    `NAME/` removes all documents of a folder; without a server, an `add` that names no folder does
+    not read it again.
+    """
     from dimora.cli.knowing import Tally
     from dimora.core.types import Done
     from dimora.tasks.delete_collection import DeleteCollection

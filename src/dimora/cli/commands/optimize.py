@@ -13,7 +13,7 @@ from dimora.tasks.optimize_model import OptimizeModel
 @click.command()
 @click.argument("model")
 @click.option("--engine", default="openvino", show_default=True, help="The engine to make it for.")
-@click.option("--bits", type=int, default=8, show_default=True, help="Of a weight: 4 or 8.")
+@click.option("--bits", type=int, default=8, show_default=True, help="Bits of a weight: 4 or 8.")
 @click.option(
     "--group", type=int, default=0, metavar="N", help="With 4 bits: weights that share a scale."
 )

@@ -12,20 +12,21 @@ from dimora import __version__
 from dimora.cli.asking import pull_if_missing
 from dimora.cli.door import open_door
 from dimora.core.settings import Settings, load_settings
+from dimora.engines import SHELF as ENGINES
 
 
 @click.command()
 @click.option("--host", metavar="HOST:PORT", help="Address to serve on.")
-@click.option("--home", metavar="DIR", help="Where everything of ours lies.")
+@click.option("--home", metavar="DIR", help="Folder of all that Dimora keeps.")
 @click.option("--models", metavar="DIR", help="A model store in Ollama's layout.")
-@click.option("--engine", help="Engine for every model: llama_cpp, openvino, echo.")
+@click.option("--engine", help=f"Engine for every model: {', '.join(ENGINES.names())}.")
 @click.option("--llama-server", metavar="PATH", help="llama-server executable to use.")
 @click.option("--pull-default", is_flag=True, help="Pull the default model first if missing.")
 @click.option("--debug", is_flag=True, default=None, help="Log more.")
 def command(pull_default: bool, **flags: str | None) -> None:
     """Serve the APIs until Ctrl-C.
 
-    Ollama at /api, OpenAI at /v1, on 127.0.0.1:11434 where nothing else is said.
+    Ollama at /api, OpenAI at /v1; on 127.0.0.1:11434 unless the settings say otherwise.
     """
     settings, sources = load_settings(flags)
     from dimora.server.serve import check_bind, run_server

@@ -195,10 +195,12 @@ class Network:
         """
         named = place.key in self._allowed
         if came_from is None and not self.allows(place):
+            hosts = ",".join((*self.access.registries, place.key))
             raise Forbidden(
                 f"models from {place.key} are not allowed here",
                 code="host_not_allowed",
-                hint=f"add {place.key} to the setting registries (DIMORA_REGISTRIES)",
+                hint="the setting registries lists the hosts that are; it replaces the default,"
+                f" so name all of them: DIMORA_REGISTRIES={hosts}",
             )
         if came_from is not None and came_from.scheme == "https" and place.scheme == "http":
             raise Forbidden(f"{came_from.key} sends us away from https", code="host_not_allowed")
