@@ -15,3 +15,10 @@ def shared_length(one: Words, other: Words) -> int:
     # Whole beginnings are compared, each at the speed of memory.
     lengths = range(1, min(len(one), len(other)) + 1)
     return bisect_left(lengths, True, key=lambda length: one[:length] != other[:length])
+
+
+def saved_length(held: Words, prompt: Words) -> int:
+    """What both share, where going on from there forgets at most twice as much of what is held as
+    it saves; otherwise 0."""
+    shared = shared_length(held, prompt)
+    return shared if 3 * shared >= len(held) else 0

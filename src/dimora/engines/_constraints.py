@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dimora.core.errors import BadRequest, InternalError
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SCHEMAS_KEPT = 32
+# Bytes; few tokens are longer, and what those write can be written by shorter ones.
+_LONGEST_SPELLED = 32
 _PIECE = re.compile(
     r'(?P<literal>"(?:[^"\\]|\\.)*")|(?P<letters>\[(?:[^\]\\]|\\.)*\])|(?P<name>[a-z][a-z0-9]*)'
     r"|(?P<times>\{\d+(?:,\d*)?\})|(?P<sign>[|()*+?])|\s+"
@@ -84,7 +86,26 @@ class _Words:
     def __call__(self, text: str) -> list[int]:
         if not isinstance(text, str):
             raise TypeError("not a text")
-        return self._encode(text)
+        ids, data = self._encode(text), text.encode()
+        # Some tokenizers put a blank before what they take for the beginning of a text.
+        return ids if b"".join(self.tokens[id_] for id_ in ids) == data else self._spell(data)
+
+    def _spell(self, data: bytes) -> list[int]:
+        """By the longest token each time, up to what none can write."""
+        ids: list[int] = []
+        while data:
+            lengths = range(min(len(data), _LONGEST_SPELLED), 0, -1)
+            length = next((n for n in lengths if data[:n] in self._ids), 0)
+            if not length:
+                break
+            ids.append(self._ids[data[:length]])
+            data = data[length:]
+        return ids
+
+    @cached_property
+    def _ids(self) -> dict[bytes, int]:
+        special = frozenset(self.special_token_ids)
+        return {text: id_ for id_, text in enumerate(self.tokens) if id_ not in special}
 
 
 class Constraint:
@@ -99,12 +120,16 @@ class Constraint:
         return bool(self._matcher.is_stopped())
 
     def apply(self, scores: NDArray[numpy.float32]) -> None:
-        """Rule out, in place, what may not come next. Raises InternalError beyond its limits."""
+        """Rule out, in place, what may not come next. Raises InternalError where the library gives
+        up."""
         import numpy as np
 
         mask = self._matcher.compute_bitmask()
         if self._matcher.is_error():
-            raise InternalError("the JSON schema takes too long to hold the answer to")
+            raise InternalError(
+                "the engine cannot hold this answer to the JSON schema any longer",
+                hint="ask again; a smaller schema may help",
+            )
         allowed = np.unpackbits(np.frombuffer(mask, np.uint8), bitorder="little")
         known = min(len(allowed), len(scores))
         scores[:known][allowed[:known] == 0] = -np.inf

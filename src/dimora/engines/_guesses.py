@@ -45,7 +45,7 @@ class Guesses:
 
     def next(self, most: int) -> list[int]:
         """Up to `most` tokens that may come next, none when it is better not to guess."""
-        if self._pause or most < 1 or len(self._tokens) < _ALIKE:
+        if self._pause or most < 1:
             return []
         at = self._after.get(tuple(self._tokens[-_ALIKE:]))
         return [] if at is None else self._tokens[at : at + min(most, self._reach)]

@@ -1,6 +1,6 @@
 """How characters are written in a GBNF grammar, alone and inside a JSON string.
 
-GBNF is the notation of llama.cpp; the grammar library of OpenVINO reads it too.
+GBNF is the notation of llama.cpp; `_constraints` reads it too, as far as it is written here.
 """
 
 from __future__ import annotations
@@ -73,10 +73,7 @@ def _has(ranges: Iterable[Range], code: int) -> bool:
 
 
 def _escaped(code: int) -> str:
-    """A code point inside quotes or brackets; only letters and digits stand for themselves.
-
-    The short form with two digits is not safe: one of the readers takes more digits if it can.
-    """
+    """A code point inside quotes or brackets; only letters and digits stand for themselves."""
     if code < 0x80 and chr(code).isalnum():
         return chr(code)
     return f"\\u{code:04X}" if code <= 0xFFFF else f"\\U{code:08X}"

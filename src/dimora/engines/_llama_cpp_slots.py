@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dimora.engines._beginnings import Words, shared_length
+from dimora.engines._beginnings import Words, saved_length
 
 
 class Place(NamedTuple):
@@ -60,13 +60,12 @@ class Slots:
 
 
 def _returning(free: list[_Slot], scope: str, prompt: Words) -> _Slot | None:
-    """The slot of this scope that begins most like the prompt, where going on from there forgets
-    at most twice as much as it saves."""
-    saving = []
-    for slot in free:
-        shared = shared_length(slot.held, prompt) if slot.scope == scope else 0
-        if shared and 3 * shared >= len(slot.held):
-            saving.append((shared, -slot.last_taken, slot))
+    """The slot of this scope that saves most."""
+    saving = [
+        (saved, -slot.last_taken, slot)
+        for slot in free
+        if slot.scope == scope and (saved := saved_length(slot.held, prompt))
+    ]
     return max(saving, key=lambda one: one[:2])[2] if saving else None
 
 

@@ -12,24 +12,17 @@ from pathlib import Path
 _MADV_DONTNEED = 4
 
 
-def release_pages(files: Iterable[Path]) -> int:
-    """Let go of the pages of these files; who needs one again gets it from the file.
-
-    Returns the bytes of the mappings; 0 where the system cannot tell or cannot do it.
-    """
+def release_pages(files: Iterable[Path]) -> None:
+    """Let go of the pages of these files; who needs one again gets it from the file. Nothing
+    happens where the system cannot tell or cannot do it."""
     if sys.platform != "linux":
-        return 0
-    released = 0
+        return
     with suppress(OSError):
         wanted = {os.path.realpath(path) for path in files}
-        libc = ctypes.CDLL(None, use_errno=True)
+        libc = ctypes.CDLL(None)
         for line in Path("/proc/self/maps").read_text().splitlines():
             span, rights, *_, name = line.split(maxsplit=5)
             # Only what nobody writes to: its pages are those of the file, and nothing is lost.
             if name in wanted and "w" not in rights:
                 start, end = (int(address, 16) for address in span.split("-"))
-                if not libc.madvise(
-                    ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED
-                ):
-                    released += end - start
-    return released
+                libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)

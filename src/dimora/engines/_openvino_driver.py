@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from dimora.core.errors import DimoraError, WorkerDied
+from dimora.core.errors import DimoraError, InternalError, WorkerDied
 from dimora.engines._guesses import Guesses
 from dimora.engines._kv_blocks import Blocks
 from dimora.engines._openvino_paged import Row
@@ -80,16 +80,16 @@ class _Answer:
     def __init__(self, ask: Ask, blocks: Blocks, context_tokens: int) -> None:
         self.ask = ask
         self.tokens = list(ask.tokens)
-        self.held = blocks.begin(ask.scope, self.tokens)
-        # The last token of a prompt is not read alone, see _plan.
-        self.cached = self.read = min(self.held.known, max(0, len(self.tokens) - 2))
         self.guessed: list[int] = []
         self.written = 0
         self.ended = ""
-        self._context_tokens = context_tokens
         self._sampler = Sampler(ask.sampling, self.tokens, context_tokens)
         self._guesses = Guesses()
         self._guesses.extend(self.tokens)
+        # The last token of a prompt is not read alone, see _plan: so one more is left to read, into
+        # a block of its own. Last, as nobody gives back the blocks of one that cannot be made.
+        self.held = blocks.begin(ask.scope, self.tokens[:-1])
+        self.cached = self.read = self.held.known
 
     @property
     def is_writing(self) -> bool:
@@ -105,8 +105,7 @@ class _Answer:
         return self._guesses.trust
 
     def guess(self, most: int) -> None:
-        room = min(self._context_tokens - len(self.tokens), self.ask.limit - self.written - 1)
-        self.guessed = self._guesses.next(min(most, room))
+        self.guessed = self._guesses.next(min(most, self.ask.limit - self.written - 1))
 
     def go_on(self, scores: Sequence[NDArray[numpy.float32]]) -> list[Chosen]:
         """What comes after all of `tokens`, and after each of the guesses as long as these are
@@ -182,8 +181,10 @@ class Driver(threading.Thread):
         self._inbox.put(None)
 
     def run(self) -> None:
-        while self._take():
+        while True:
             try:
+                if not self._take():
+                    return
                 self._step()
             except Exception as why:  # noqa: BLE001
                 # The border of the thread: who waits must hear of it. What the cache holds now is
@@ -202,8 +203,14 @@ class Driver(threading.Thread):
             if self._failed:
                 ask.outbox.put(_engine_failed())
             elif not ask.cancelled:
-                self._answers.append(_Answer(ask, self._blocks, self._context_tokens))
+                self._begin(ask)
         return True
+
+    def _begin(self, ask: Ask) -> None:
+        try:
+            self._answers.append(_Answer(ask, self._blocks, self._context_tokens))
+        except Exception as why:  # noqa: BLE001
+            _refuse(ask, why)
 
     def _step(self) -> None:
         planned = [(answer, self._rows(answer, count)) for answer, count in self._plan()]
@@ -226,9 +233,10 @@ class Driver(threading.Thread):
     def _go_on(self, answer: _Answer, scores: Sequence[NDArray[numpy.float32]]) -> None:
         try:
             came = answer.go_on(scores)
-        except DimoraError as why:
+        except Exception as why:  # noqa: BLE001
+            # The border of an answer: its words are its own, what the cache holds is known.
             answer.ended = "stop"
-            answer.ask.outbox.put(why)
+            _refuse(answer.ask, why)
         else:
             answer.ask.outbox.put(News(came, answer.ended, answer.cached))
 
@@ -274,6 +282,14 @@ class Driver(threading.Thread):
         for answer in self._answers:
             answer.ask.outbox.put(_engine_failed())
         self._answers.clear()
+
+
+def _refuse(ask: Ask, why: Exception) -> None:
+    """It ends, the others go on. Of what was asked, neither the error nor the trace tells."""
+    if not isinstance(why, DimoraError):
+        traceback.print_tb(why.__traceback__)
+        why = InternalError("the engine failed at this answer", hint="ask again")
+    ask.outbox.put(why)
 
 
 def _engine_failed() -> WorkerDied:

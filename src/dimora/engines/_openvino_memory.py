@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from dimora.engines._anatomy import Anatomy, Part, anatomy_of
+from dimora.engines._openvino_paged import BLOCK_TOKENS
 from dimora.tasks.advice import Footprint
 from dimora.tasks.base import Model
 from dimora.tasks.options import LoadOptions
@@ -42,7 +43,6 @@ _HELD = {
 }
 # Keys and values are kept as floats of 16 bits.
 _KV_BYTES_PER_VALUE = 2.0
-_KV_BLOCK_TOKENS = 32
 _STEP_TOKENS = 256
 _NUMBER_BYTES = 4
 _FEED_FORWARD_COPIES = 3.2
@@ -58,13 +58,13 @@ def footprint(model: Model, options: LoadOptions) -> Footprint:
     """With every window full, and every matrix used."""
     anatomy = anatomy_of(model)
     kv_per_token = anatomy.kv_values_per_token * _KV_BYTES_PER_VALUE
-    blocks = -(-options.num_ctx // _KV_BLOCK_TOKENS) + 1
+    blocks = -(-options.num_ctx // BLOCK_TOKENS) + 1
     step = _FEED_FORWARD_COPIES * anatomy.feed_forward + _WIDTH_COPIES * anatomy.width
     compute = _STEP_TOKENS * _NUMBER_BYTES * step + _PAST_TOKEN_BYTES * options.num_ctx
     weights, read = _weights(model, anatomy)
     return Footprint(
         weights_bytes=weights,
-        kv_cache_bytes=round(kv_per_token * blocks * _KV_BLOCK_TOKENS * options.parallel),
+        kv_cache_bytes=round(kv_per_token * blocks * BLOCK_TOKENS * options.parallel),
         compute_bytes=round(compute) + _BLOCK_BYTES * anatomy.blocks,
         overhead_bytes=_PROCESS_BYTES + _WORD_BYTES * anatomy.vocabulary,
         read_bytes_per_token=read,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dimora.engines._mapped_files import release_pages
+from dimora.engines._openvino_folders import GRAPH
 
 if TYPE_CHECKING:
     import numpy
@@ -48,7 +49,7 @@ class PagedDecoder:
         import openvino
 
         core = openvino.Core()
-        model = core.read_model(folder / "openvino_model.xml")
+        model = core.read_model(folder / GRAPH)
         _to_pages(model)
         compiled = core.compile_model(model, "CPU", properties)
         self._request = compiled.create_infer_request()

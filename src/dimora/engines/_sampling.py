@@ -44,7 +44,7 @@ class Sampler:
             chosen = int(scores.argmax())
         else:
             ids = self._candidates(scores)
-            odds = _softmax(scores[ids] / self._sampling.temperature)
+            odds = _softmax(scores[ids], self._sampling.temperature)
             chosen = int(self._random.choice(ids, p=odds))
         self.note(chosen)
         return chosen
@@ -83,12 +83,12 @@ class Sampler:
         if len(ids) < count:
             ids = numpy.argpartition(scores, -count)[-count:]
         ids = ids[numpy.argsort(-scores[ids], kind="stable")][:count]
-        if 0 < sampling.typical_p < 1:
+        if sampling.typical_p < 1:
             odds = _softmax(scores[ids])
             surprise = -numpy.log(odds + 1e-30)
             order = numpy.argsort(abs(surprise - (odds * surprise).sum()), kind="stable")
             ids = ids[numpy.sort(order[: _enough(odds[order], sampling.typical_p)])]
-        if 0 < sampling.top_p < 1:
+        if sampling.top_p < 1:
             ids = ids[: _enough(_softmax(scores[ids]), sampling.top_p)]
         if sampling.min_p > 0:
             odds = _softmax(scores[ids])
@@ -99,13 +99,18 @@ class Sampler:
 def log_probabilities(
     scores: NDArray[numpy.float32], chosen: int, alternatives: int
 ) -> tuple[float, tuple[TopToken, ...]]:
-    """The logarithm of a token's probability, and the likeliest tokens with theirs and no text."""
+    """The logarithm of a token's probability, and the likeliest tokens with theirs and no text;
+    none that a grammar has ruled out."""
     import numpy
 
     scores = scores.astype(numpy.float64)
     logs = scores - (scores.max() + numpy.log(numpy.exp(scores - scores.max()).sum()))
     likeliest = numpy.argsort(-logs, kind="stable")[:alternatives]
-    top = tuple(TopToken(int(id_), "", min(0.0, float(logs[id_]))) for id_ in likeliest)
+    top = tuple(
+        TopToken(int(id_), "", min(0.0, float(logs[id_])))
+        for id_ in likeliest
+        if numpy.isfinite(logs[id_])
+    )
     return min(0.0, float(logs[chosen])), top
 
 
@@ -116,9 +121,11 @@ def _enough(odds: NDArray[numpy.float64], share: float) -> int:
     return int(numpy.searchsorted(odds.cumsum(), share)) + 1
 
 
-def _softmax(scores: NDArray[numpy.float32]) -> NDArray[numpy.float64]:
+def _softmax(scores: NDArray[numpy.float32], temperature: float = 1.0) -> NDArray[numpy.float64]:
     import numpy
 
-    odds: NDArray[numpy.float64] = numpy.exp(scores.astype(numpy.float64) - scores.max())
+    # Divided last: the nearer the temperature to nothing, the surer the likeliest.
+    below: NDArray[numpy.float64] = scores.astype(numpy.float64) - scores.max()
+    odds: NDArray[numpy.float64] = numpy.exp(below / temperature)
     odds /= odds.sum()
     return odds

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-# Between a word and the blank before the next, or after a line's end: no token spans either.
-_SEAM = re.compile(r"(?<=[A-Za-z])(?= [A-Za-z])|(?<=\n)(?=[A-Za-z])")
+# Between a word and the blank before the next, or after a line's end: no token spans either. Not
+# after an empty line: how line ends are joined there depends on what follows.
+_SEAM = re.compile(r"(?<=[A-Za-z])(?= [A-Za-z])|(?<=\S\n)(?=[A-Za-z])")
 
 
 def cut_text(text: str, most_characters: int) -> Iterator[str]:

@@ -384,7 +384,12 @@ class LlamaCpp:
                 break
             batch = texts[start : start + _EMBED_BATCH]
             asked = {"input": batch, "encoding_format": "float", "embd_normalize": _AS_IT_IS}
-            answer = self._ask("/v1/embeddings", asked)
+            try:
+                answer = self._ask("/v1/embeddings", asked, cancel)
+            except InternalError:
+                if cancel.cancelled:
+                    break
+                raise
             rows = sorted(answer["data"], key=lambda row: row["index"])
             vectors.extend(tuple(map(float, row["embedding"])) for row in rows)
             tokens += int(answer["usage"]["prompt_tokens"])
@@ -400,9 +405,15 @@ class LlamaCpp:
     def close(self) -> None:
         self._server.close()
 
-    def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def _ask(
+        self, path: str, body: dict[str, Any], cancel: Cancellation | None = None
+    ) -> dict[str, Any]:
+        """Raises InternalError too where it is cancelled before the answer is there."""
         connection = Connection(self._address)
         try:
+            connection.connect()
+            if cancel is not None:
+                cancel.on_cancel(connection.cut)
             answer: dict[str, Any] = json.loads(self._send(connection, path, body).read())
             return answer
         except (OSError, http.client.HTTPException, ValueError):

@@ -27,7 +27,7 @@ from dimora.core.errors import (
     UnsupportedFeature,
 )
 from dimora.engines._anatomy import anatomy_of
-from dimora.engines._beginnings import shared_length
+from dimora.engines._beginnings import saved_length, shared_length
 from dimora.engines._folder_links import linked_folder
 from dimora.engines._reading import ENDS, Reading
 from dimora.engines._sampling import Sampler, log_probabilities
@@ -189,38 +189,49 @@ def in_pieces(tokens: list[int]) -> Iterator[list[int]]:
 
 
 class _Seats:
-    """Generators that nobody uses now, `most` of them; threads share it."""
+    """Generators, `most` of them, that nobody uses now; threads share it."""
 
     def __init__(self, model: onnxruntime_genai.Model, context_tokens: int, most: int) -> None:
         self._model = model
         self._context_tokens = context_tokens
         self._most = most
         self._free: list[_Seat] = []
+        # Those that are free and those that are taken.
+        self._count = 0
         self._lock = threading.Lock()
 
     def take(self, scope: str, tokens: list[int]) -> _Seat:
-        """The one of this scope that has read most of these tokens; else one that has forgotten
-        what it read for another, or a new one."""
+        """The one of this scope that saves most of the reading; else a new one, or where there are
+        enough, the one that was given back longest ago."""
+
+        def saved(seat: _Seat) -> int:
+            return saved_length(seat.read, tokens) if seat.scope == scope else 0
+
         with self._lock:
-            own = [seat for seat in self._free if seat.scope == scope]
-            best = max(own, key=lambda seat: shared_length(seat.read, tokens), default=None)
-            if best is None and len(self._free) >= self._most:
-                best = self._free[0]
-            if best is not None:
-                self._free.remove(best)
-                best.belong_to(scope)
-                return best
+            best = max(self._free, key=saved, default=None)
+            if best is None or (not saved(best) and self._count < self._most):
+                seat = self._new(scope)
+                self._count += 1
+                return seat
+            # Of those that save nothing, `max` gives the first.
+            self._free.remove(best)
+            best.belong_to(scope)
+            return best
+
+    def give_back(self, seat: _Seat | None) -> None:
+        """What was taken; None where it is of no use any more."""
+        with self._lock:
+            if seat is None or self._count > self._most:
+                self._count -= 1
+            else:
+                self._free.append(seat)
+
+    def _new(self, scope: str) -> _Seat:
         import onnxruntime_genai
 
         params = onnxruntime_genai.GeneratorParams(self._model)
         params.set_search_options(max_length=self._context_tokens, batch_size=1)
         return _Seat(onnxruntime_genai.Generator(self._model, params), [], scope)
-
-    def give_back(self, seat: _Seat) -> None:
-        with self._lock:
-            self._free.append(seat)
-            # What was read last is asked for again most likely.
-            del self._free[: -self._most]
 
 
 class Onnx:
@@ -260,13 +271,15 @@ class Onnx:
             yield Finish(reason="length", prompt_tokens=len(tokens))
             return
         seat = self._seats.take(prompt.scope, tokens)
+        # A generator in the middle of a step is dropped, the next answer gets another.
+        whole = None
         try:
             yield from self._answer(seat, tokens, sampling, limit, cancel)
+            whole = seat
         except RuntimeError:
-            # The generator is in the middle of a step: it is dropped, the next answer gets another.
             raise InternalError("the engine failed", hint="ask again") from None
-        else:
-            self._seats.give_back(seat)
+        finally:
+            self._seats.give_back(whole)
 
     def _answer(
         self,

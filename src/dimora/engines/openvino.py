@@ -10,6 +10,7 @@ import functools
 import json
 import math
 import platform
+import re
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -54,6 +55,9 @@ _TOKENIZERS = ("llama-bpe", "qwen2", "smollm")
 _PIECE_CHARACTERS = 2000
 _WIDE_TYPES = frozenset({"F32", "F16", "BF16"})
 _LARGEST_LENGTH = 2**31 - 1
+# How vocabularies after SentencePiece write a blank, and a byte that is in no other piece.
+_BLANK = "\u2581".encode()
+_BYTE = re.compile(rb"<0x([0-9A-F]{2})>")
 
 
 def offer(settings: EngineSettings) -> Offer:
@@ -175,17 +179,6 @@ class OpenVino:
     """See engines.base.Engine."""
 
     name = "openvino"
-    features: frozenset[Feature] = frozenset(
-        {
-            "generate",
-            "json_schema",
-            "logprobs",
-            "top_logprobs",
-            "logit_bias",
-            "typical_p",
-            "repeat_last_n",
-        }
-    )
 
     def __init__(
         self,
@@ -199,7 +192,9 @@ class OpenVino:
         self.version = version("openvino-genai")
         self.context_tokens = options.num_ctx
         self._tokenizer = tokenizer
-        self._texts = _texts(tokenizer)
+        self._texts = token_texts(tokenizer)
+        # A grammar is held by the texts of the tokens.
+        self.features = _WRITING if self._texts else _WRITING - {"json_schema"}
         self._is_folder = model.summary.details.format == "openvino"
         self._bos_ids = self._find_bos_ids() if self._is_folder else _bos_ids(model)
         self._stop_ids = self._find_stop_ids(ends)
@@ -224,6 +219,10 @@ class OpenVino:
             return
         constraint = None
         if prompt.json_schema is not None:
+            if "json_schema" not in self.features:
+                raise UnsupportedFeature(
+                    "this engine cannot hold an answer to a JSON schema with this model"
+                )
             constraint = Constraint(self._vocabulary(), prompt.json_schema)
         ask = Ask(
             tokens, sampling, limit, ends=self._stop_ids, scope=prompt.scope, constraint=constraint
@@ -309,23 +308,51 @@ class OpenVino:
         return frozenset(id_ for id_ in ids if 0 <= id_ < 2**31)
 
     def _read_vocabulary(self) -> Vocabulary:
-        texts = [b""] * (max(self._tokenizer.get_vocab().values()) + 1)
-        for text, id_ in self._tokenizer.get_vocab().items():
-            texts[id_] = text
-        plain = self._tokenizer.decode(
-            [[id_] for id_ in range(len(texts))], skip_special_tokens=True
-        )
-        special = {id_ for id_, text in enumerate(plain) if not text}
-        return Vocabulary(texts, special, self._stop_ids, self._encode)
+        special = special_tokens(self._tokenizer, self._texts)
+        return Vocabulary(self._texts, special, self._stop_ids, self._encode)
 
 
-def _texts(tokenizer: openvino_genai.Tokenizer) -> list[bytes]:
-    """What each token stands for, by its id."""
-    ids = tokenizer.get_vocab()
+_WRITING: frozenset[Feature] = frozenset(
+    {
+        "generate",
+        "json_schema",
+        "logprobs",
+        "top_logprobs",
+        "logit_bias",
+        "typical_p",
+        "repeat_last_n",
+    }
+)
+
+
+def token_texts(tokenizer: openvino_genai.Tokenizer) -> list[bytes]:
+    """What each token stands for, by its id; empty where the tokenizer does not tell.
+
+    Raises RuntimeError where it cannot decode at all.
+    """
+    try:
+        ids = tokenizer.get_vocab()
+    except RuntimeError:
+        tokenizer.decode([0])
+        return []
+    are_pieces = any(map(_BYTE.fullmatch, ids))
     texts = [b""] * (max(ids.values(), default=-1) + 1)
     for text, id_ in ids.items():
-        texts[id_] = text
+        texts[id_] = _read_piece(text) if are_pieces else text
     return texts
+
+
+def _read_piece(piece: bytes) -> bytes:
+    if byte := _BYTE.fullmatch(piece):
+        return bytes([int(byte[1], 16)])
+    return piece.replace(_BLANK, b" ")
+
+
+def special_tokens(tokenizer: openvino_genai.Tokenizer, texts: Sequence[bytes]) -> set[int]:
+    """The ids of tokens that are no text. A blank is text, though some tokenizers drop it where a
+    text begins."""
+    plain = tokenizer.decode([[id_] for id_ in range(len(texts))], skip_special_tokens=True)
+    return {id_ for id_, text in enumerate(plain) if not text and set(texts[id_]) != {ord(" ")}}
 
 
 def _bos_ids(model: Model) -> list[int]:

@@ -240,8 +240,29 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: int | None = None
 
 
+# Scores of tokens are numbers of 32 bits: beyond this, what is done to them may end in none.
+_LARGEST = 1e9
+
+
 def sampling_from(options: Options, *, shift: bool, logprobs: int | None) -> Sampling:
-    """Sampling with the defaults of the house where nothing is set."""
+    """Sampling with the defaults of the house where nothing is set.
+
+    Raises:
+        BadRequest: a value that no engine can reckon with.
+    """
     full = options.over(DEFAULTS).as_dict()
     known = {f: full[f] for f in Sampling.__struct_fields__ if f in full}
+    for name, value in known.items():
+        numbers = value.values() if isinstance(value, dict) else [value]
+        if not all(abs(n) <= _LARGEST for n in numbers if isinstance(n, float)):
+            raise BadRequest(f'option "{name}" must be between -1e9 and 1e9', param=name)
+    if known["repeat_penalty"] < 1 / _LARGEST:
+        raise BadRequest(
+            'option "repeat_penalty" must be above 0',
+            hint="1 punishes nothing",
+            param="repeat_penalty",
+        )
+    if known["temperature"] < 1 / _LARGEST:
+        # As good as none, and engines divide by it.
+        known["temperature"] = 0.0
     return Sampling(**known, shift=shift, logprobs=logprobs)

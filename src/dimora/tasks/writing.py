@@ -171,7 +171,9 @@ class Writer:
                 if isinstance(item, Finish):
                     self._account(item)
                     break
-                self.token_ids.append(item.id)
+                # Text that was held back to the end has no id of its own.
+                if item.id >= 0:
+                    self.token_ids.append(item.id)
                 if self.request.logprobs is not None:
                     held.append(item)
                 for event in self._events(reader.feed(item.text), held):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dimora.engines._beginnings import shared_length
+from dimora.engines._beginnings import saved_length, shared_length
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,10 @@ def test_the_shared_length_is_that_of_the_common_beginning(one: str, other: str)
 
 def test_a_text_and_tokens_share_nothing() -> None:
     assert shared_length("", ()) == shared_length("a", (1,)) == 0
+
+
+def test_a_short_beginning_is_not_worth_a_long_text():
+    assert saved_length("abcxxx", "abcd") == 3
+    assert saved_length("abc" + 6 * "x", "abcd") == 3
+    assert saved_length("abc" + 7 * "x", "abcd") == 0
+    assert saved_length("x", "abcd") == 0

@@ -10,8 +10,8 @@ import jsonschema
 import numpy as np
 import pytest
 
-from dimora.core.errors import DimoraError
-from dimora.engines._constraints import Constraint, Vocabulary, to_lark
+from dimora.core.errors import DimoraError, InternalError
+from dimora.engines._constraints import Constraint, Vocabulary, _Words, to_lark
 
 pytest.importorskip("llguidance")
 
@@ -158,3 +158,26 @@ def test_characters_keep_their_meaning_from_one_notation_to_the_other() -> None:
         'root: "\\"😀" /[a-z\\x{002D}\\x{0041}]/ r1{2,3}',
         'r1: root | "x"',
     ]
+
+
+def test_a_blank_that_a_tokenizer_adds_is_not_forced() -> None:
+    vocabulary = Vocabulary(TEXTS, [END], [END], lambda text: encode(" " + text))
+    forced = Constraint(vocabulary, OBJECT).forced()
+    assert forced == encode('{"name": "')[: len(forced)] != []
+    text = walk(Constraint(vocabulary, OBJECT), 1)
+    jsonschema.validate(json.loads(text), OBJECT)
+
+
+def test_a_text_is_spelled_as_far_as_there_are_tokens() -> None:
+    words = _Words([b"a", b"ab", b"b", b"<end>"], [3], [3], lambda text: [])
+    assert words("abba") == [1, 2, 0]
+    assert words("aba!b") == [1, 0]
+    assert words("<end>") == []
+
+
+def test_a_schema_that_is_left_is_not_called_slow(vocabulary) -> None:
+    constraint = Constraint(vocabulary, {"type": "null"})
+    constraint.accept(TEXTS.index(b"x"))
+    with pytest.raises(InternalError) as caught:
+        allowed(constraint)
+    assert "too long" not in caught.value.text

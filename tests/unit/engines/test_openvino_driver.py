@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dimora.core.errors import WorkerDied
+from dimora.core.errors import InternalError, WorkerDied
 from dimora.engines._kv_blocks import Blocks
-from dimora.engines._openvino_driver import Ask, Driver
+from dimora.engines._openvino_driver import Ask, Driver, News
 from dimora.engines._openvino_paged import BLOCK_TOKENS, Row
 from dimora.tasks.options import Sampling
 
@@ -36,8 +36,9 @@ def follows(tokens: Sequence[int]) -> int:
 class Remembering:
     """Stands for a model and its cache."""
 
-    def __init__(self, blocks: int) -> None:
-        self.memory = np.full((blocks, BLOCK_TOKENS), -1)
+    def __init__(self, count: int) -> None:
+        self.memory = np.full((count, BLOCK_TOKENS), -1)
+        self.blocks = Blocks(count, BLOCK_TOKENS, self.copy_block)
         self.steps: list[list[Row]] = []
         self.fails = False
 
@@ -50,7 +51,9 @@ class Remembering:
         self.steps.append(list(rows))
         for row in rows:
             for at, token in enumerate(row.tokens, row.past):
-                self.memory[row.blocks[at // BLOCK_TOKENS], at % BLOCK_TOKENS] = token
+                number = row.blocks[at // BLOCK_TOKENS]
+                assert self.blocks._users[number] == 1, "what two have read is never written"
+                self.memory[number, at % BLOCK_TOKENS] = token
         scores = []
         for row in rows:
             if row.wanted:
@@ -77,8 +80,7 @@ def decoder() -> Remembering:
 
 @pytest.fixture
 def driver(decoder: Remembering) -> Iterator[Driver]:
-    blocks = Blocks(80, BLOCK_TOKENS, decoder.copy_block)
-    driver = Driver(decoder, blocks, WINDOW)  # type: ignore[arg-type]
+    driver = Driver(decoder, decoder.blocks, WINDOW)  # type: ignore[arg-type]
     driver.start()
     yield driver
     driver.close()
@@ -181,3 +183,59 @@ def test_when_the_engine_fails_everybody_hears_of_it(driver: Driver, decoder: Re
         read(ask(driver, prompt_of(9, 10)))
     with pytest.raises(queue.Empty):
         first.outbox.get(timeout=0.05)
+
+
+@pytest.mark.parametrize("length", [33, 65, 66, 70, 96])
+def test_nobody_writes_where_another_reads(decoder: Remembering, length: int) -> None:
+    """Step by step: the first answer goes on while the second begins alike."""
+    driver = Driver(decoder, decoder.blocks, WINDOW)  # type: ignore[arg-type]
+    prompt = prompt_of(14, 100)
+    first = ask(driver, prompt)
+    driver._take()
+    while first.outbox.empty():
+        driver._step()
+    second = ask(driver, prompt[:length], 10)
+    driver._take()
+    while second.outbox.empty():
+        driver._step()
+    news = second.outbox.get()
+    assert isinstance(news, News)
+    assert [chosen.id for chosen in news.chosen] == expected(prompt[:length], 1)
+    assert news.cached_tokens >= BLOCK_TOKENS * ((length - 2) // BLOCK_TOKENS)
+
+
+class Broken:
+    """A constraint with a fault; its words are nobody else's."""
+
+    ended = False
+
+    def apply(self, scores: NDArray[np.float32]) -> None:
+        raise ZeroDivisionError("a private word")
+
+    def forced(self) -> list[int]:
+        return []
+
+
+def test_an_answer_that_cannot_go_on_ends_alone(driver: Driver) -> None:
+    prompt = prompt_of(15, 40)
+    other = ask(driver, prompt, 200)
+    other.outbox.get(timeout=10)
+    broken = Ask(prompt, GREEDY, 9, ends=frozenset(), constraint=Broken())  # type: ignore[arg-type]
+    driver.add(broken)
+    with pytest.raises(InternalError) as caught:
+        read(broken)
+    assert "private" not in caught.value.text
+    assert read(other)[1] == "length"
+    assert read(ask(driver, prompt, 30))[0] == expected(prompt, 30)
+
+
+def test_one_that_cannot_begin_is_told_so_and_holds_nothing(
+    driver: Driver, decoder: Remembering
+) -> None:
+    broken = Ask(prompt_of(16, 40), None, 9, ends=frozenset())  # type: ignore[arg-type]
+    driver.add(broken)
+    with pytest.raises(InternalError):
+        read(broken)
+    assert not decoder.blocks._users
+    prompt = prompt_of(17, 40)
+    assert read(ask(driver, prompt, 30))[0] == expected(prompt, 30)

@@ -29,6 +29,11 @@ def test_without_temperature_the_likeliest_is_chosen():
     assert set(chosen(temperature=0.0, times=5)) == {3}
 
 
+@pytest.mark.parametrize("temperature", [1e-9, 1e-40, 1e-300])
+def test_next_to_no_temperature_is_as_good_as_none(temperature):
+    assert set(chosen(scores=SCORES + 20, temperature=temperature, times=5)) == {3}
+
+
 def test_with_temperature_each_is_chosen_as_often_as_it_is_likely():
     counts = chosen(times=2000)
     assert counts[3] / 2000 == pytest.approx(0.5, abs=0.05)
@@ -44,6 +49,8 @@ def test_with_temperature_each_is_chosen_as_often_as_it_is_likely():
         ({"top_k": 2}, {3, 1}),
         ({"top_k": 100}, {0, 1, 2, 3}),
         ({"top_p": 0.4}, {3}),
+        ({"top_p": 0.0}, {3}),
+        ({"typical_p": 0.0}, {1}),
         ({"top_p": 0.7}, {3, 1}),
         ({"min_p": 0.4}, {3, 1}),
         ({"min_p": 2.0}, {3}),
@@ -101,3 +108,11 @@ def test_log_probabilities_are_those_of_the_model():
     assert logprob == pytest.approx(math.log(0.25), abs=1e-4)
     assert [(t.id, round(math.exp(t.logprob), 3)) for t in top] == [(3, 0.5), (1, 0.25)]
     assert log_probabilities(SCORES, 3, 0)[1] == ()
+
+
+def test_what_a_grammar_has_ruled_out_is_no_alternative():
+    scores = SCORES.copy()
+    scores[[0, 3]] = -numpy.inf
+    logprob, top = log_probabilities(scores, 2, 4)
+    assert [t.id for t in top] == [1, 2]
+    assert logprob == pytest.approx(math.log(1 / 3), abs=1e-4)

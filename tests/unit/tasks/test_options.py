@@ -104,3 +104,46 @@ def test_bad_parameter_lines_say_what_is_wrong(name, words, message):
     with pytest.raises(BadRequest) as caught:
         parse_parameter(name, words)
     assert caught.value.message == message
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options(repeat_penalty=0.0),
+        Options(repeat_penalty=-1.0),
+        Options(repeat_penalty=1e-50),
+        Options(frequency_penalty=-1e39),
+        Options(presence_penalty=float("inf")),
+        Options(temperature=float("nan")),
+        Options(logit_bias={1: 0.5, 2: 1e300}),
+        Options(min_p=1e10),
+    ],
+)
+def test_numbers_no_engine_can_reckon_with_are_refused_by_name(options):
+    with pytest.raises(BadRequest) as caught:
+        sampling_from(options, shift=True, logprobs=None)
+    assert caught.value.status == 400
+    assert caught.value.param == next(iter(options.as_dict()))
+    assert caught.value.param in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"temperature": 0, "top_k": 0, "top_p": 0, "min_p": 0, "typical_p": 0, "seed": 0},
+        {"top_k": -1, "repeat_last_n": -1, "num_predict": -1, "num_keep": -1, "seed": -42},
+        {"num_predict": -2, "repeat_last_n": 0, "repeat_penalty": 2, "seed": 2**62},
+        {"presence_penalty": -2, "frequency_penalty": 2, "logit_bias": {"5": -100, "6": -1e9}},
+        {"mirostat": 2, "mirostat_tau": 5.0, "tfs_z": 0.5, "top_p": 1.5},
+    ],
+)
+def test_what_clients_really_send_is_taken(values):
+    options, _ = options_from(values)
+    sampling = sampling_from(options, shift=True, logprobs=None)
+    assert options.as_dict().items() <= msgspec.structs.asdict(sampling).items()
+
+
+@pytest.mark.parametrize("temperature", [1e-40, 0.0, -0.5])
+def test_next_to_no_temperature_is_none(temperature):
+    sampling = sampling_from(Options(temperature=temperature), shift=True, logprobs=None)
+    assert sampling.temperature == 0.0
