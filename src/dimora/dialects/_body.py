@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 # Whole numbers beyond this cannot cross MessagePack to a worker.
 _INTEGER_LIMIT = 2**63
+# Go counts nanoseconds in 64 bits; what ends later than that is no date a clock can tell.
+_DURATION_LIMIT = 9.2e9
 # A caller's own words in a message are cut here: enough to recognise them.
 _QUOTE_CHARACTERS = 200
 _WARNINGS_AT_MOST = 20
@@ -116,7 +118,8 @@ def quote(words: Any) -> str:
 def keep_alive_from(value: Any) -> float | None:
     """Seconds of a `keep_alive` field: a number, or a duration string such as `10m`.
 
-    Negative is FOREVER, absent is None. A bare number in a string is an error, as in Go.
+    Negative is FOREVER, and so is what Go could not count; absent is None. A bare number in a
+    string is an error, as in Go.
 
     Raises:
         BadRequest: it is neither, or not a duration.
@@ -128,16 +131,17 @@ def keep_alive_from(value: Any) -> float | None:
         raise BadRequest(f"Unsupported type: '{word}'", param="keep_alive")
     if isinstance(value, str):
         try:
-            return parse_duration(value)
+            return _bounded(parse_duration(value))
         except ValueError:
             raise BadRequest(
                 f"invalid keep_alive {quote(value)}: write it like 30s, 5m or 1h30m",
                 param="keep_alive",
             ) from None
-    try:
-        return FOREVER if value < 0 else float(value)
-    except OverflowError:
-        return FOREVER
+    return FOREVER if value < 0 else _bounded(value)
+
+
+def _bounded(seconds: float) -> float:
+    return FOREVER if seconds > _DURATION_LIMIT else float(seconds)
 
 
 def read_options(values: Mapping[str, Any]) -> tuple[Options, tuple[str, ...]]:

@@ -54,6 +54,17 @@ def read_tools(bodies: Sequence[ToolBody]) -> tuple[tuple[Tool, ...], tuple[str,
     return tuple(tools), tuple(warnings)
 
 
+def tool_conflicts(
+    tools: Sequence[Tool], choice: Choice, json_schema: dict[str, Any] | None
+) -> tuple[str, ...]:
+    """A warning where the answer shall be a call and shall match a schema: it cannot be both."""
+    if not tools or choice == "none" or json_schema is None:
+        return ()
+    if choice == "auto":
+        return ("the tools cannot be called: the answer is held to the JSON schema of its format",)
+    return ("the JSON schema of the answer was ignored: tool_choice asks for a call",)
+
+
 def read_tool_choice(value: Any) -> ToolChoice:
     """`auto`, `none`, `required`, or `{"type": "function", "function": {"name": ...}}`.
 

@@ -15,6 +15,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_SEVEN_BITS = re.compile(r"(?:iso-?2022|hz\b)", re.IGNORECASE)
 _SAMPLE_BYTES = 2**16
 # What no text has: controls other than those of lines, pages, backspaces and colours.
 _BINARY = re.compile(rb"[\x00-\x07\x0e-\x1a\x1c-\x1f]")
@@ -44,7 +45,9 @@ def decoded(data: bytes, charset: str = "") -> str:
     for mark, name in _MARKS:
         if data.startswith(mark):
             return data.decode(name, "replace")
-    for name in ("utf-8", charset):
+    # A text in one of these is also one in UTF-8, of other letters.
+    names = (charset, "utf-8") if _SEVEN_BITS.match(charset) else ("utf-8", charset)
+    for name in names:
         text = _tried(data, name)
         if text is not None and "\0" not in text:
             return text

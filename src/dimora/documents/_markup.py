@@ -90,7 +90,7 @@ class _Reader:
             elif depth < _DEPTH:
                 self._element(tag, child, depth + 1)
             else:
-                self._open.append(child.text())
+                self._open.append(self._run_below(child, " "))
             child = child.next
 
     def _is_hidden(self, node: Any) -> bool:
@@ -121,7 +121,7 @@ class _Reader:
             self._item = ""
         elif tag == "pre":
             self.close()
-            self._blocks.add("code", node.text())
+            self._blocks.add("code", self._run_below(node, "\n"))
         elif tag == "table":
             self._table(node, depth)
         elif tag in _PARTING:
@@ -133,44 +133,69 @@ class _Reader:
 
     def _words(self, node: Any) -> str:
         """The visible text below a node, on one line."""
-        inner = _Reader(self._blocks)
-        inner.gather(node, 0)
-        self.hidden = self.hidden or inner.hidden
-        return one_line("".join(inner._open))
+        return one_line(self._run_below(node, " "))
 
-    def gather(self, node: Any, depth: int) -> None:
-        """All text below as one run; what would part it is a space."""
-        child = node.child
-        while child is not None:
+    def _run_below(self, node: Any, seam: str) -> str:
+        """All visible text below as one run, however deep it nests. `seam` stands for each `br`; a
+        space also for what parts paragraphs, while code has its line ends in the text."""
+        found: list[str] = []
+        waiting = [node.child]
+        while waiting:
+            child = waiting.pop()
+            if child is None:
+                continue
+            waiting.append(child.next)
             tag = child.tag
             if tag == "-text":
-                self._open.append(child.text_content)
+                found.append(child.text_content)
             elif tag in _SILENT:
                 pass
             elif self._is_hidden(child):
                 self.hidden = True
-            elif depth < _DEPTH:
-                if tag in _PARTING or tag in ("br", "td", "li"):
-                    self._open.append(" ")
-                self.gather(child, depth + 1)
-            child = child.next
+            else:
+                if tag == "br" or (seam == " " and (tag in _PARTING or tag in ("td", "li"))):
+                    found.append(seam)
+                waiting.append(child.child)
+        return "".join(found)
 
     def _table(self, node: Any, depth: int) -> None:
         """A table of values; one that only lays out a page is walked through as a page."""
         self.close()
-        rows = _rows_of(node)
+        for caption in self._shown(node, "caption"):
+            self._blocks.add("paragraph", self._words(caption))
+        rows = self._rows_of(node)
         if max((len(row) for row in rows), default=0) < 2 or node.css_first("table table"):
             self._walk_cells(rows, depth)
             return
-        for caption in (one for one in node.iter() if one.tag == "caption"):
-            self._blocks.add("paragraph", self._words(caption))
         cells = [[cell for one in row for cell in self._spanned(one)] for row in rows]
         self._blocks.add_table(cells)
+
+    def _rows_of(self, table: Any) -> list[list[Any]]:
+        """The cells of its own visible rows, not of tables within; a cell may be hidden."""
+        groups = [table, *self._shown(table, "thead", "tbody", "tfoot")]
+        return [
+            [cell for cell in row.iter() if cell.tag in ("td", "th")]
+            for group in groups
+            for row in self._shown(group, "tr")
+        ]
+
+    def _shown(self, node: Any, *tags: str) -> list[Any]:
+        """Those right below that are of these tags and not hidden."""
+        found = []
+        for child in node.iter():
+            if child.tag in tags:
+                if self._is_hidden(child):
+                    self.hidden = True
+                else:
+                    found.append(child)
+        return found
 
     def _walk_cells(self, rows: list[list[Any]], depth: int) -> None:
         for row in rows:
             for cell in row:
-                if depth < _DEPTH and not self._is_hidden(cell):
+                if self._is_hidden(cell):
+                    self.hidden = True
+                elif depth < _DEPTH:
                     self.walk(cell, depth + 1)
                 self.close()
 
@@ -208,14 +233,3 @@ def _mark_of(node: Any) -> str:
         number += before.tag == "li"
         before = before.prev
     return f"{number}. "
-
-
-def _rows_of(table: Any) -> list[list[Any]]:
-    """The cells of its own rows, not of tables within."""
-    rows: list[list[Any]] = []
-    groups = [table, *(n for n in table.iter() if n.tag in ("thead", "tbody", "tfoot"))]
-    for group in groups:
-        for row in group.iter():
-            if row.tag == "tr":
-                rows.append([cell for cell in row.iter() if cell.tag in ("td", "th")])
-    return rows

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from dimora.documents._blocks import Blocks, one_line
@@ -22,7 +23,8 @@ _ITEM = re.compile(r"(?:[•◦▪●○■–—*·-]|\d{1,3}[.)]|[a-z][.)])\s+
 _ENDED = re.compile(r"[.:;!?…»”\"]\s*$")
 # A line of a table of contents: a number, words, a page.
 _IN_CONTENTS = re.compile(r"^\d.*\s\d+$|(?:\.\s?){4,}\d*$")
-_LEADER = re.compile(r"(?:\.\s?){4,}\s*[\divxl]+$")
+_LEADER = re.compile(r"(?:\.\s?){4,}\s*([\divxl]+)$")
+_PAGE_DIGITS = 4
 _DIGITS = re.compile(r"\d+")
 _HYPHENATED = re.compile(r"[^\W\d_][-\u00ad]")
 
@@ -124,8 +126,10 @@ class _Page:
         self._blocks = blocks
         self._waiting = list(page.tables)
         self._group: list[Line] = []
+        self._has_contents = False
 
     def add(self, lines: list[Line]) -> None:
+        self._has_contents = _lead_to_pages(lines)
         usual = Counter(round(line.right) for line in lines if len(line.text) > 30)
         right = max((r for r, n in usual.items() if n > 1), default=0)
         for line in lines:
@@ -163,10 +167,22 @@ class _Page:
         level = self._sizes.level_of(self._page.number, group, one_line(text))
         if level:
             self._blocks.add("heading", one_line(text), level=level)
-        elif 2 * sum(bool(_LEADER.search(line.text)) for line in group) >= len(group):
+        elif self._has_contents and 2 * sum(
+            bool(_LEADER.search(line.text)) for line in group
+        ) >= len(group):
             self._blocks.add("navigation", text)
         else:
             self._blocks.add("item" if _ITEM.match(text) else "paragraph", text)
+
+
+def _lead_to_pages(lines: list[Line]) -> bool:
+    """Whether the leaders of a page lead to pages: several do, and to none before the last one.
+    Prices and telephones stand behind leaders as well, and are what somebody looks for."""
+    ends = [found[1] for line in lines if (found := _LEADER.search(line.text))]
+    numbers = [end for end in ends if end.isdecimal()]
+    if len(ends) < 2 or any(len(number) > _PAGE_DIGITS for number in numbers):
+        return False
+    return all(int(one) <= int(other) for one, other in pairwise(numbers))
 
 
 def _joined(group: list[Line]) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from email.errors import MessageError
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from dimora.core.errors import BadRequest
 from dimora.documents import refusals
@@ -52,7 +53,9 @@ def read(data: bytes, name: str, budget: Budget) -> Document:
     blocks = Blocks(budget)
     add_head(blocks, [(field, _field(message, field)) for field in _HEAD])
     parts = _Parts(message)
-    hidden = add_body(blocks, parts.plain, parts.html)
+    hidden = False
+    for plain, html in parts.body():
+        hidden |= add_body(blocks, plain, html)
     inside = Attachments(budget)
     for number, (called, content) in enumerate(parts.attached, 1):
         inside.add(called or f"attachment {number}", content)
@@ -71,28 +74,57 @@ def read(data: bytes, name: str, budget: Budget) -> Document:
     )
 
 
+class _Text(NamedTuple):
+    """A text of the body. Of an alternative - 0 for none - one branch is shown."""
+
+    text: str
+    is_html: bool
+    alternative: int
+    branch: int
+
+
+class _Waiting(NamedTuple):
+    part: Message
+    alternative: int = 0
+    branch: int = 0
+
+
 class _Parts:
     """The parts of a message, sorted into body and attachments."""
 
     def __init__(self, message: EmailMessage) -> None:
-        self.plain = ""
-        self.html = ""
         self.attached: list[tuple[str, bytes]] = []
         self.warnings: list[str] = []
         self.left_out = False
-        waiting: list[Message] = [message]
+        self._texts: list[_Text] = []
+        self._alternatives = 0
+        waiting = [_Waiting(message)]
         for _ in range(_PARTS):
             if not waiting:
                 return
-            part = waiting.pop(0)
+            one = waiting.pop(0)
             try:
-                self._sort(part, waiting)
+                self._sort(one, waiting)
             except (BadRequest, MessageError, *_NOT_UNDERSTOOD):
-                called = harmless_name(_name_of(part) or "a part of the mail")
+                called = harmless_name(_name_of(one.part) or "a part of the mail")
                 self.warnings.append(f"{called}: it cannot be read")
         self.left_out = bool(waiting)
 
-    def _sort(self, part: Message, waiting: list[Message]) -> None:
+    def body(self) -> list[tuple[str, str]]:
+        """Its texts in their order, each either plain or HTML. Lists and scanners add plain texts
+        to mails in HTML: only what is said to be the same in another form is left out."""
+        shown = {
+            alternative: _shown_branch([t for t in self._texts if t.alternative == alternative])
+            for alternative in {text.alternative for text in self._texts} - {0}
+        }
+        return [
+            ("", each.text) if each.is_html else (each.text, "")
+            for each in self._texts
+            if shown.get(each.alternative, each.branch) == each.branch
+        ]
+
+    def _sort(self, one: _Waiting, waiting: list[_Waiting]) -> None:
+        part = one.part
         kind = part.get_content_type()
         called = _name_of(part)
         if kind == "message/rfc822":
@@ -100,16 +132,27 @@ class _Parts:
                 subject = one_line(_field(inner, "Subject")) or "message"
                 self.attached.append((called or f"{subject[:80]}.eml", inner.as_bytes()))
         elif part.is_multipart():
-            waiting[:0] = cast("list[Message]", part.get_payload())
+            inside = cast("list[Message]", part.get_payload())
+            if kind == "multipart/alternative":
+                self._alternatives += 1
+                number = self._alternatives
+                waiting[:0] = [_Waiting(each, number, at) for at, each in enumerate(inside)]
+            else:
+                waiting[:0] = [one._replace(part=each) for each in inside]
         elif part.get_content_disposition() != "attachment" and kind in ("text/plain", "text/html"):
             text = _text_of(part)
-            if kind == "text/plain":
-                self.plain = "\n\n".join(t for t in (self.plain, text) if t)
-            else:
-                self.html += text
+            if text.strip():
+                self._texts.append(_Text(text, kind == "text/html", one.alternative, one.branch))
         # Pictures within the text are mostly signatures and traces of opening.
         elif _is_attached(part, kind):
             self.attached.append((called, _bytes_of(part)))
+
+
+def _shown_branch(texts: Sequence[_Text]) -> int:
+    """The first that is plain; else the last, which is the best one."""
+    in_html = {text.branch for text in texts if text.is_html}
+    plain = (text.branch for text in texts if text.branch not in in_html)
+    return next(plain, texts[-1].branch)
 
 
 def _is_attached(part: Message, kind: str) -> bool:

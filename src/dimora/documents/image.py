@@ -49,8 +49,13 @@ def read(data: bytes, name: str, budget: Budget) -> Document:
         raise refusals.needs_extra(EXTRA)
     reader = _ocr.LetterReader()
     blocks = Blocks(budget)
+    warnings: list[str] = []
     for number, frame in enumerate(ImageSequence.Iterator(picture), 1):
         if number > pages:
+            break
+        if budget.is_late:
+            left = f"from page {number} on it" if pages > 1 else "it"
+            warnings.append(f"{left} was not read: there was no time left")
             break
         width, height = frame.size
         if width * height > _PIXELS:
@@ -58,12 +63,14 @@ def read(data: bytes, name: str, budget: Budget) -> Document:
         budget.take_unpacked(width * height * 4)
         blocks.page = number if pages > 1 else 0
         _read_frame(frame, reader, blocks)
+    if not warnings and not blocks.all():
+        warnings.append("no letters were found in it")
     return Document(
         name=name,
         media_type=_media_type(data),
         blocks=blocks.all(),
         pages=pages,
-        warnings=() if blocks.all() else ("no letters were found in it",),
+        warnings=tuple(warnings),
     )
 
 

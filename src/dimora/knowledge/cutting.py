@@ -18,8 +18,9 @@ import msgspec
 from dimora.documents.base import Block, Document
 from dimora.tasks.knowing import Count, Piece
 
-# Pieces of another number are cut anew when their file is added again.
-VERSION = "2"
+# Files whose pieces are of another number are read anew when they are added again: it goes up with
+# what readers read, how that is cut, and which words of a piece are embedded.
+VERSION = "3"
 # Longer ones are sentences that look like headings; they would fill the pieces below them.
 _HEADING_CHARACTERS = 120
 

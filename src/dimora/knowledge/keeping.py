@@ -22,6 +22,7 @@ from dimora.knowledge.rows import (
     collection_row,
     document_of,
     find_document,
+    leaves_traces,
     piece_of,
     read_collections,
     terms_written,
@@ -30,7 +31,14 @@ from dimora.knowledge.rows import (
 from dimora.knowledge.schema import drop_words, make_words, words_table
 from dimora.knowledge.vectors import Matrices, packed, unpacked
 from dimora.knowledge.workspace_file import WorkspaceFile
-from dimora.tasks.knowing import Collection, KnownDocument, Offered, Passage, Piece
+from dimora.tasks.knowing import (
+    Collection,
+    KnownDocument,
+    Offered,
+    Passage,
+    Piece,
+    require_same_weights,
+)
 
 _NAME = re.compile(r"[\w][\w .:@+~-]{0,127}")
 # From here on it is quicker to write the whole index of words anew than to take pieces out of it.
@@ -173,6 +181,7 @@ class Keeper:
         document: KnownDocument,
         pieces: Sequence[Piece],
         vectors: Sequence[Sequence[float]],
+        weights: str = "",
     ) -> KnownDocument:
         if len(pieces) != len(vectors):
             raise BadRequest("each piece of a document needs one vector")
@@ -193,6 +202,8 @@ class Keeper:
                 )
             if old:
                 _erase(connection, row.row, old[0])
+            if vectors:
+                _settle_weights(connection, row, weights)
             kept = msgspec.structs.replace(
                 document,
                 id=document.id or (old[1] if old else f"doc-{uuid.uuid4().hex}"),
@@ -220,9 +231,9 @@ class Keeper:
 
     def copy(self, collection: str, document: str, target: str, name: str) -> KnownDocument:
         with self._file.reading() as connection:
-            source, _ = (collection_row(connection, each).row for each in (collection, target))
+            source, _ = (collection_row(connection, each) for each in (collection, target))
             embedders = {self._read(connection, each)[0].embedder for each in (collection, target)}
-            at, known = find_document(connection, source, document)
+            at, known = find_document(connection, source.row, document)
             pieces = [piece_of(found) for _, found in _pieces(connection, at)]
             data = connection.execute(
                 "SELECT data FROM vectors WHERE document = ?", (at,)
@@ -233,7 +244,8 @@ class Keeper:
                 hint="add the document itself to the other one",
             )
         vectors = unpacked(data[0], len(pieces)) if data else []
-        return self.put(target, msgspec.structs.replace(known, name=name), pieces, vectors)
+        copied = msgspec.structs.replace(known, name=name)
+        return self.put(target, copied, pieces, vectors, source.weights)
 
     def remove(self, collection: str, document: str) -> KnownDocument:
         with self._file.writing() as connection:
@@ -320,6 +332,22 @@ def _settle_width(connection: Any, collection: CollectionRow, width: int) -> Non
     )
 
 
+def _settle_weights(connection: Any, collection: CollectionRow, weights: str) -> None:
+    """A collection without vectors takes those of whichever weights come; one whose weights are not
+    known, too."""
+    has_vectors = connection.execute(
+        "SELECT 1 FROM vectors v JOIN documents d ON d.row = v.document"
+        " WHERE d.collection = ? LIMIT 1",
+        (collection.row,),
+    ).fetchone()
+    if has_vectors:
+        require_same_weights(collection.name, collection.weights, weights)
+    if not has_vectors or (weights and not collection.weights):
+        connection.execute(
+            "UPDATE collections SET weights = ? WHERE row = ?", (weights, collection.row)
+        )
+
+
 def _note_change(connection: Any, collection: int) -> None:
     connection.execute(
         "UPDATE collections SET state = state + 1, changed_at = ? WHERE row = ?",
@@ -394,13 +422,15 @@ def _erase(connection: Any, collection: int, document: int) -> None:
     gone = connection.execute(
         "SELECT row, terms FROM pieces WHERE document = ?", (document,)
     ).fetchall()
-    many = len(gone) > _MANY_PIECES
-    if many:
+    anew = len(gone) > _MANY_PIECES or leaves_traces(
+        connection, collection, [words for _, words in gone]
+    )
+    if anew:
         connection.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('secure-delete', 0)")
     connection.executemany(
         f"INSERT INTO {table} ({table}, rowid, terms) VALUES ('delete', ?, ?)", gone
     )
-    if many:
+    if anew:
         connection.execute(f"INSERT INTO {table} ({table}) VALUES ('optimize')")
         connection.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('secure-delete', 1)")
     connection.execute("DELETE FROM documents WHERE row = ?", (document,))

@@ -113,8 +113,11 @@ class WorkspaceKnowledge:
         document: KnownDocument,
         pieces: Sequence[Piece],
         vectors: Sequence[Sequence[float]],
+        weights: str = "",
     ) -> KnownDocument:
-        return await asyncio.to_thread(self._keeper.put, collection, document, pieces, vectors)
+        return await asyncio.to_thread(
+            self._keeper.put, collection, document, pieces, vectors, weights
+        )
 
     async def copy(self, collection: str, document: str, target: str, name: str) -> KnownDocument:
         return await asyncio.to_thread(self._keeper.copy, collection, document, target, name)

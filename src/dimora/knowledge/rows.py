@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -35,6 +37,7 @@ class CollectionRow(msgspec.Struct, frozen=True):
     row: int
     name: str
     embedder: str
+    weights: str
     dimensions: int
     state: int
 
@@ -42,7 +45,8 @@ class CollectionRow(msgspec.Struct, frozen=True):
 def collection_row(connection: Any, name: str) -> CollectionRow:
     """Raises NotFound."""
     found = connection.execute(
-        "SELECT row, name, embedder, dimensions, state FROM collections WHERE name = ?", (name,)
+        "SELECT row, name, embedder, weights, dimensions, state FROM collections WHERE name = ?",
+        (name,),
     ).fetchone()
     if found is None:
         raise NotFound(
@@ -56,9 +60,9 @@ def collection_row(connection: Any, name: str) -> CollectionRow:
 def read_collections(connection: Any, name: str | None = None) -> list[Collection]:
     """By name; only the one of this name, if it is given."""
     rows = connection.execute(
-        "SELECT c.name, c.embedder, c.dimensions, c.hidden, c.about, c.folders, c.created_at,"
-        " c.changed_at, count(d.row), coalesce(sum(d.error <> ''), 0), coalesce(sum(d.chunks), 0),"
-        " coalesce(sum(d.size_bytes), 0)"
+        "SELECT c.name, c.embedder, c.weights, c.dimensions, c.hidden, c.about, c.folders,"
+        " c.created_at, c.changed_at, count(d.row), coalesce(sum(d.error <> ''), 0),"
+        " coalesce(sum(d.chunks), 0), coalesce(sum(d.size_bytes), 0)"
         " FROM collections c LEFT JOIN documents d ON d.collection = c.row"
         " WHERE ?1 IS NULL OR c.name = ?1 GROUP BY c.row ORDER BY c.name",
         (name,),
@@ -67,16 +71,17 @@ def read_collections(connection: Any, name: str | None = None) -> list[Collectio
         Collection(
             name=row[0],
             embedder=row[1],
-            dimensions=row[2],
-            hidden=bool(row[3]),
-            about=row[4],
-            folders=texts_of(row[5]),
-            created_at=row[6],
-            changed_at=row[7],
-            documents=row[8] - row[9],
-            failed=row[9],
-            chunks=row[10],
-            size_bytes=row[11],
+            weights=row[2],
+            dimensions=row[3],
+            hidden=bool(row[4]),
+            about=row[5],
+            folders=texts_of(row[6]),
+            created_at=row[7],
+            changed_at=row[8],
+            documents=row[9] - row[10],
+            failed=row[10],
+            chunks=row[11],
+            size_bytes=row[12],
         )
         for row in rows
     ]
@@ -141,3 +146,39 @@ def add_words(connection: Any, collection: int, rows: Sequence[tuple[int, str]])
     """Of pieces, by their rows."""
     table = words_table(collection)
     connection.executemany(f"INSERT INTO {table} (rowid, terms) VALUES (?, ?)", rows)
+
+
+def leaves_traces(connection: Any, collection: int, gone: Sequence[str]) -> bool:
+    """Whether a word would stay in the index after all pieces with it were deleted. `gone` has the
+    terms of each piece that goes.
+
+    Where a page of the index begins, FTS5 keeps the beginning of its first word beside it, as far
+    as that tells it from the word before, and `secure-delete` leaves it there
+    (https://sqlite.org/fts5.html#the_secure_delete_configuration_option). While another word that
+    stays begins so, it tells nothing.
+    """
+    table = words_table(collection)
+    count = Counter(term.encode() for terms in gone for term in set(terms.split()))
+    ordered = sorted(count)
+    for (kept,) in connection.execute(f"SELECT term FROM {table}_idx").fetchall():
+        # The first byte says which index of the table it is.
+        begin = bytes(kept)[1:]
+        at = bisect_left(ordered, begin)
+        if begin and at < len(ordered) and ordered[at].startswith(begin):
+            staying = (term for term, n in _beginning(connection, table, begin) if n > count[term])
+            if next(staying, None) is None:
+                return True
+    return False
+
+
+def _beginning(connection: Any, table: str, begin: bytes) -> Iterator[tuple[bytes, int]]:
+    """The terms that begin with these bytes, and how many pieces have each."""
+    # The bytes may end within a letter.
+    first = begin.decode(errors="ignore")
+    for term, pieces in connection.execute(
+        f"SELECT term, doc FROM {table}_terms WHERE term >= ?", (first,)
+    ):
+        if term.encode().startswith(begin):
+            yield term.encode(), pieces
+        elif term.encode() > begin:
+            return

@@ -76,8 +76,13 @@ def _make(connection: Any) -> None:
             connection.execute(statement)
 
 
+def _keep_weights(connection: Any) -> None:
+    """What the vectors of older collections were made with is not known."""
+    connection.execute("ALTER TABLE collections ADD COLUMN weights TEXT NOT NULL DEFAULT ''")
+
+
 # What leads from one version to the next: the first from nothing to 1.
-UPGRADES: tuple[Callable[[Any], None], ...] = (_make,)
+UPGRADES: tuple[Callable[[Any], None], ...] = (_make, _keep_weights)
 VERSION = len(UPGRADES)
 
 

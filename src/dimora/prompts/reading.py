@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -10,7 +10,7 @@ import msgspec
 
 from dimora.prompts.thinking import Thinking
 from dimora.prompts.tool_calls import FALLBACK, SHELF
-from dimora.prompts.tool_calls.base import Found, Verdict
+from dimora.prompts.tool_calls.base import Found, Verdict, read_values
 
 # A call longer than this is read as text: nothing may be held back without end.
 _CALL_LIMIT = 256 * 1024
@@ -41,6 +41,7 @@ class AnswerReader:
     `thought_open` says that the prompt ended inside a thought. A thought is read only where the
     answer begins. `tool_format` is the name of a format on the shelf; empty or unknown ones, and
     calls without their tags, are read as bare JSON. Only calls of `tool_names` are calls.
+    `schemas` are those of the tools' arguments, for formats whose values are text.
     """
 
     def __init__(
@@ -50,9 +51,10 @@ class AnswerReader:
         thought_open: bool,
         tool_format: str,
         tool_names: frozenset[str],
+        schemas: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self._thinking = thinking
-        self._text = _TextReader(tool_format, tool_names)
+        self._text = _TextReader(tool_format, tool_names, schemas or {})
         self._buffer = ""
         self._stage = "text"
         if thinking is not None:
@@ -135,8 +137,11 @@ class AnswerReader:
 class _TextReader:
     """The part after the thought: text, and calls of the tools there are."""
 
-    def __init__(self, tool_format: str, names: frozenset[str]) -> None:
+    def __init__(
+        self, tool_format: str, names: frozenset[str], schemas: Mapping[str, Mapping[str, Any]]
+    ) -> None:
         self._names = names
+        self._schemas = schemas
         self._formats = _formats(tool_format) if names else []
         self._anywhere = [(o, f) for f in self._formats for o in f.OPENERS]
         self._first = self._anywhere + [(o, f) for f in self._formats for o in f.FIRST_OPENERS]
@@ -182,7 +187,10 @@ class _TextReader:
             self._holding = True
             return False
         if isinstance(verdict, Found):
-            pieces.extend(CallOut(name, arguments) for name, arguments in verdict.calls)
+            for name, arguments in verdict.calls:
+                if verdict.untyped:
+                    arguments = read_values(arguments, self._schemas.get(name, {}))
+                pieces.append(CallOut(name, arguments))
             self._buffer = candidate[verdict.end :]
             self._is_first = self._after_call = True
         else:

@@ -269,13 +269,17 @@ def violation(text: str, schema: dict[str, Any]) -> str:
 
 
 def _checkable(schema: Any) -> Any:
-    """The schema without patterns that could take a regular expression engine for ever.
+    """The schema without patterns that could take a regular expression engine for ever, and
+    without names of its own, which would change where its references lead.
 
     Python's engine tries every way to split a text, so two repetitions are as many as are safe;
     the grammar, which does not go back, has held the answer to the others already.
     """
     return without_keywords(
-        schema, lambda keyword, value: keyword == "pattern" and not _is_quick(value)
+        schema,
+        lambda keyword, value: (
+            keyword in ("$id", "$schema") or (keyword == "pattern" and not _is_quick(value))
+        ),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import PurePath
 
-from dimora.core.errors import BadRequest, NotFound
+from dimora.core.errors import BadRequest, Conflict, NotFound
 from dimora.core.types import Done, Event, Request, Usage
 from dimora.tasks.base import Right, Rooms
 from dimora.tasks.embedding import Embedder
@@ -60,6 +60,8 @@ async def run(request: AddDocuments, rooms: Rooms) -> AsyncIterator[Event]:
             # Refused where it was made with another one.
             await rooms.knowledge.make_collection(there.name, request.model)
         known, new = await _known_and_new(rooms, there, files, retry=request.retry)
+        if request.keep_folders:
+            await _refuse_others(rooms, there, folders, known)
         for document in known:
             yield Ingested(document=document, became="unchanged")
     usage = Usage()
@@ -112,6 +114,23 @@ async def _keep_folders(
     kept = tuple(dict.fromkeys((*collection.folders, *folders)))
     if request.keep_folders and kept != collection.folders:
         await rooms.knowledge.change_collection(collection.name, folders=kept)
+
+
+async def _refuse_others(
+    rooms: Rooms, collection: Collection, folders: Sequence[str], unchanged: Sequence[KnownDocument]
+) -> None:
+    """Raises Conflict for a folder that is not kept yet, where documents are known below its name
+    that are not its own: a server was sent them from another one."""
+    kept = {PurePath(folder).name for folder in collection.folders}
+    tops = {PurePath(folder).name for folder in folders} - kept
+    own = {document.id for document in unchanged}
+    for document in await rooms.knowledge.documents(collection.name) if tops else ():
+        top, slash, _ = document.name.partition("/")
+        if slash and top in tops and not document.error and document.id not in own:
+            raise Conflict(
+                f"the collection has documents below {f'{top}/'!r} that are not of this folder",
+                hint=f"make another collection for it, or `dimora knowledge remove {top}/` first",
+            )
 
 
 async def _offers(
@@ -206,7 +225,10 @@ async def _each(offers: Sequence[Offered]) -> AsyncIterator[Offered]:
 async def _forget(
     rooms: Rooms, collection: Collection, offers: Sequence[Offered], folders: Sequence[str]
 ) -> AsyncGenerator[Ingested, None]:
-    """What was known of these folders and is not in them any more."""
-    for document in gone_from(folders, offers, await rooms.knowledge.documents(collection.name)):
+    """What was known of these folders and is not in them any more. Below the name of one that is
+    not kept may be what was sent from another."""
+    kept = (await rooms.knowledge.collection(collection.name)).folders
+    ours = [folder for folder in folders if folder in kept]
+    for document in gone_from(ours, offers, await rooms.knowledge.documents(collection.name)):
         removed = await rooms.knowledge.remove(collection.name, document.id)
         yield Ingested(document=removed, became="removed")

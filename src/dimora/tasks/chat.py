@@ -40,6 +40,10 @@ class Chat(GenerationRequest, frozen=True, kw_only=True, tag="chat"):
     tool_name: str = ""
     parallel_tool_calls: bool = True
 
+    @property
+    def has_images(self) -> bool:
+        return any(isinstance(p, Image) for m in self.messages for p in m.parts)
+
 
 async def run(request: Chat, rooms: Rooms) -> AsyncIterator[Event]:
     """TextPiece, ThoughtPiece and CallPiece events, then GenerationDone."""
@@ -74,7 +78,8 @@ async def run(request: Chat, rooms: Rooms) -> AsyncIterator[Event]:
         if request.tool_choice in ("required", "named"):
             steps = _write_forced_call(writer, conversation, options, request)
         elif request.json_schema is not None:
-            steps = write_constrained(writer, conversation.rendered, options, request)
+            prompt = Prompt(text=conversation.rendered.text)
+            steps = write_constrained(writer, prompt, conversation.rendered, options, request)
         else:
             steps = _write_free(writer, conversation, options, request)
         if grounding is not None:
@@ -88,7 +93,7 @@ async def run(request: Chat, rooms: Rooms) -> AsyncIterator[Event]:
 def _check(request: Chat, model: Model) -> None:
     check_common(request)
     require(model, "completion", "chat")
-    if any(isinstance(p, Image) for m in request.messages for p in m.parts):
+    if request.has_images:
         require(model, "vision", "vision")
     if request.think:
         require(model, "thinking", "thinking")
@@ -112,6 +117,7 @@ def _write_free(
         thought_open=rendered.thought_open,
         tool_format=rendered.tool_format,
         tool_names=names or frozenset(),
+        schemas={t.name: t.parameters for t in request.tools},
     )
     prompt = Prompt(text=rendered.text)
     return writer.write(prompt, sampling_of(options, request), reader)
@@ -124,7 +130,7 @@ async def _write_forced_call(
     rendered = conversation.rendered
     name = request.tool_name if request.tool_choice == "named" else ""
     forced = force_call(rendered.tool_format, request.tools, name)
-    text = close_thought(rendered) + forced.prefill
+    text = rendered.text + close_thought(rendered) + forced.prefill
     prompt = Prompt(text=text, json_schema=forced.json_schema)
     answer = ""
     steps = writer.write(prompt, sampling_of(options, request), plain_reader())

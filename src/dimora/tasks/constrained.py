@@ -25,29 +25,43 @@ def plain_reader() -> AnswerReader:
 
 
 def close_thought(rendered: RenderedChat, thought: str = "") -> str:
-    """The prompt with its thought (what there is of it) ended."""
+    """What goes after the prompt for its thought (what there is of it) to be ended."""
     if rendered.thinking is None or not (rendered.thought_open or thought):
-        return rendered.text
+        return ""
     opening = "" if rendered.thought_open else rendered.thinking.open
-    return f"{rendered.text}{opening}{thought}{rendered.thinking.close}\n\n"
+    return f"{opening}{thought}{rendered.thinking.close}\n\n"
 
 
 async def write_constrained(
-    writer: Writer, rendered: RenderedChat, options: Options, request: GenerationRequest
+    writer: Writer,
+    prompt: Prompt,
+    rendered: RenderedChat,
+    options: Options,
+    request: GenerationRequest,
 ) -> AsyncGenerator[Event, None]:
-    """A thought first, unconstrained, where the model thinks; then text the grammar holds."""
+    """A thought first, unconstrained, where the model thinks; then text the grammar holds.
+
+    `prompt` is `rendered` with what goes before it, as far as it fits. Both runs together write no
+    more than `num_predict` tokens.
+    """
     sampling = sampling_of(options, request)
     thought = ""
     if rendered.thinking is not None and request.think is not False:
-        thinking = _write_thought(writer, rendered, options, request)
+        thinking = _write_thought(writer, prompt, rendered, options, request)
         async with aclosing(thinking):
             async for event in thinking:
                 yield event
                 thought += getattr(event, "text", "")
+        left = sampling.num_predict - writer.output_tokens
+        if sampling.num_predict > 0 and left <= 0:
+            writer.reason = "length"
         if writer.reason == "length":
             writer.check_schema()
             return
-    prompt = Prompt(text=close_thought(rendered, thought), json_schema=request.json_schema)
+        if sampling.num_predict > 0:
+            sampling = msgspec.structs.replace(sampling, num_predict=left)
+    prompt = await _longer(writer, prompt, close_thought(rendered, thought))
+    prompt = msgspec.structs.replace(prompt, json_schema=request.json_schema)
     steps = writer.write(prompt, sampling, plain_reader())
     async with aclosing(steps):
         async for event in steps:
@@ -55,8 +69,20 @@ async def write_constrained(
     writer.check_schema()
 
 
+async def _longer(writer: Writer, prompt: Prompt, text: str) -> Prompt:
+    """The prompt with a text after it, as tokens where it is given as tokens."""
+    tokens = prompt.tokens
+    if tokens and text:
+        tokens = (*tokens, *await writer.loan.tokenize(text, add_special=False))
+    return msgspec.structs.replace(prompt, text=prompt.text + text, tokens=tokens)
+
+
 async def _write_thought(
-    writer: Writer, rendered: RenderedChat, options: Options, request: GenerationRequest
+    writer: Writer,
+    prompt: Prompt,
+    rendered: RenderedChat,
+    options: Options,
+    request: GenerationRequest,
 ) -> AsyncGenerator[Event, None]:
     """The thought alone; nothing when the model begins to answer without one."""
     if rendered.thinking is None:
@@ -70,10 +96,11 @@ async def _write_thought(
         tool_format="",
         tool_names=frozenset(),
     )
-    stream = writer.write(Prompt(text=rendered.text), sampling, reader)
+    stream = writer.write(prompt, sampling, reader)
     async with aclosing(stream):
         async for event in stream:
             if isinstance(event, TextPiece):
                 writer.text = ""
+                writer.token_ids.clear()
                 return
             yield event

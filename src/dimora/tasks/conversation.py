@@ -5,12 +5,13 @@ Shared by chat and generate. Not a task itself.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import msgspec
 
 from dimora.core.errors import PromptTooLong
-from dimora.core.types import Message, Text, Tool
+from dimora.core.types import Message, Text, Tool, ToolCall
 from dimora.prompts.chat import RenderedChat, TemplateSource, render_chat
 from dimora.prompts.truncation import turns_to_drop
 from dimora.tasks.base import Loan, Model
@@ -84,20 +85,21 @@ async def fit_conversation(
         total = 0
     if not request.truncate:
         raise PromptTooLong(TOO_LONG)
-    counts = [len(await loan.tokenize(m.text, add_special=False)) + 8 for m in messages]
+    counts = [len(await loan.tokenize(_words(m), add_special=False)) + 8 for m in messages]
     total = total or sum(counts) + forgotten
-    budget = window - room_for_answer(window, options.num_predict)
-    kept = _drop_oldest(messages, counts, budget)
+    aim = budget = window - room_for_answer(window, options.num_predict)
     while True:
-        rendered = render(kept)
+        dropped = _to_drop(messages, counts, budget)
+        rendered = render([m for at, m in enumerate(messages) if at not in dropped])
         size = len(await loan.tokenize(rendered.text))
-        if size < window:
-            return Conversation(rendered, total)
-        budget -= size - window + 8
-        shorter = _drop_oldest(messages, counts, budget)
-        if len(shorter) == len(kept):
-            raise PromptTooLong(TOO_LONG)
-        kept = shorter
+        # What is too much may be tools or the template's own words, which have no count: it is
+        # taken from the turns that are there.
+        budget = sum(n for at, n in enumerate(counts) if at not in dropped) - (size - aim)
+        if size <= aim or _to_drop(messages, counts, budget) == dropped:
+            break
+    if size >= window:
+        raise PromptTooLong(TOO_LONG)
+    return Conversation(rendered, total)
 
 
 # What a token is long, when nobody has the time to count.
@@ -108,15 +110,19 @@ def _drop_hopeless(messages: Sequence[Message], window: int) -> tuple[tuple[Mess
     """Leave out the oldest turns that are too far back to fit in any case, unread; and about how
     many tokens they were."""
     sizes = [len(m.text) // BYTES_PER_TOKEN_AT_MOST for m in messages]
-    kept = _drop_oldest(messages, sizes, window)
+    dropped = _to_drop(messages, sizes, window)
+    kept = tuple(m for at, m in enumerate(messages) if at not in dropped)
     left_out = sum(len(m.text) for m in messages) - sum(len(m.text) for m in kept)
     return kept, left_out // _BYTES_PER_TOKEN
 
 
-def _drop_oldest(
-    messages: Sequence[Message], counts: Sequence[int], budget: int
-) -> tuple[Message, ...]:
+def _to_drop(messages: Sequence[Message], counts: Sequence[int], budget: int) -> frozenset[int]:
     fixed = [m.role == "system" for m in messages]
     answers = [m.role == "tool" for m in messages]
-    dropped = turns_to_drop(counts, fixed, answers, budget)
-    return tuple(m for at, m in enumerate(messages) if at not in dropped)
+    return turns_to_drop(counts, fixed, answers, budget)
+
+
+def _words(message: Message) -> str:
+    """What a turn adds to the prompt, about: its visible words, and what it calls."""
+    calls = [p.arguments for p in message.parts if isinstance(p, ToolCall)]
+    return message.text + "".join(json.dumps(each, ensure_ascii=False) for each in calls)

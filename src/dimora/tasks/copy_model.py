@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from dimora.core.types import Done, Event, Request
@@ -16,5 +17,5 @@ class CopyModel(Request, frozen=True, kw_only=True, tag="copy_model"):
 
 async def run(request: CopyModel, rooms: Rooms) -> AsyncIterator[Event]:
     """Done alone."""
-    rooms.models.copy(request.model, request.destination)
+    await asyncio.to_thread(rooms.models.copy, request.model, request.destination)
     yield Done(warnings=request.warnings)

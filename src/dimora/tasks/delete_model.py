@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from dimora.core.types import Done, Event, Request
@@ -19,7 +20,7 @@ async def run(request: DeleteModel, rooms: Rooms) -> AsyncIterator[Event]:
     """Done alone. The model's worker ends too, once it has answered what it is asked."""
     # One whose file is broken can be deleted all the same.
     model = readable_or_none(rooms, request.model)
-    rooms.models.delete(request.model)
+    await asyncio.to_thread(rooms.models.delete, request.model)
     if model is not None:
         await rooms.unload(model)
         await forget_documents(rooms, model)

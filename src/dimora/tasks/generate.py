@@ -52,6 +52,10 @@ class Generate(GenerationRequest, frozen=True, kw_only=True, tag="generate"):
     want_context: bool = False
     echo: bool = False
 
+    @property
+    def has_images(self) -> bool:
+        return bool(self.images)
+
 
 async def run(request: Generate, rooms: Rooms) -> AsyncIterator[Event]:
     """TextPiece and ThoughtPiece events, then GenerationDone."""
@@ -87,7 +91,9 @@ async def run(request: Generate, rooms: Rooms) -> AsyncIterator[Event]:
                 yield event
         context: list[int] = []
         if request.want_context and not request.raw:
-            context = [*request.context, *await loan.tokenize(rendered.text), *writer.token_ids]
+            # What begins a text stands before the first of all prompts, and nowhere else.
+            asked = await loan.tokenize(rendered.text, add_special=not request.context)
+            context = [*request.context, *asked, *writer.token_ids]
         yield writer.done(context=context)
 
 
@@ -100,10 +106,14 @@ async def _steps(
 ) -> AsyncGenerator[Event, None]:
     """The answer itself."""
     if request.echo:
+        # What this refuses is refused before the first word.
+        sampling_of(options, request)
+    prompt = await _fitted(writer, rendered, options, request)
+    if request.echo:
         yield TextPiece(text=request.prompt)
     constrained = request.json_schema is not None and not request.raw
     write = write_constrained if constrained else _write
-    steps = write(writer, rendered, options, request)
+    steps = write(writer, prompt, rendered, options, request)
     if grounding is not None:
         steps = grounding.cited(steps, verbatim=request.json_schema is not None)
     async with aclosing(steps):
@@ -123,7 +133,7 @@ def _check(request: Generate, model: Model) -> None:
     require(model, "completion", "generate")
     if request.suffix:
         require(model, "insert", "insert")
-    if request.images:
+    if request.has_images:
         require(model, "vision", "vision")
     if request.think:
         require(model, "thinking", "thinking")
@@ -156,15 +166,23 @@ def _render(model: Model, request: Generate) -> RenderedChat:
     return render_chat(source, messages, think=request.think)
 
 
-async def _write(
+async def _fitted(
     writer: Writer, rendered: RenderedChat, options: Options, request: Generate
-) -> AsyncGenerator[Event, None]:
-    prompt = Prompt(text=rendered.text, json_schema=request.json_schema)
+) -> Prompt:
+    """The earlier answer's context and the new prompt, as far as both fit."""
+    prompt = Prompt(text=rendered.text)
     if request.context:
         tokens = (*request.context, *await writer.loan.tokenize(rendered.text, add_special=False))
         prompt = msgspec.structs.replace(prompt, tokens=tokens)
     fitted = await fit_text(writer.loan, prompt, options, request)
     writer.original_tokens = fitted.original_tokens
+    return fitted.prompt
+
+
+async def _write(
+    writer: Writer, prompt: Prompt, rendered: RenderedChat, options: Options, request: Generate
+) -> AsyncGenerator[Event, None]:
+    prompt = msgspec.structs.replace(prompt, json_schema=request.json_schema)
     reader = AnswerReader(
         thinking=rendered.thinking,
         thought_open=rendered.thought_open,
@@ -172,7 +190,7 @@ async def _write(
         tool_names=frozenset(),
     )
     sampling = sampling_of(options, request)
-    steps = writer.write(fitted.prompt, sampling, reader)
+    steps = writer.write(prompt, sampling, reader)
     async with aclosing(steps):
         async for event in steps:
             yield event

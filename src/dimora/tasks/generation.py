@@ -39,6 +39,10 @@ class GenerationRequest(Request, frozen=True, kw_only=True):
     render_only: bool = False
     retrieve: bool = True
 
+    @property
+    def has_images(self) -> bool:
+        return False
+
 
 class TextPiece(Event, frozen=True, kw_only=True, tag="text"):
     """Visible text. `tokens` carry log-probabilities when they were asked for."""

@@ -20,7 +20,14 @@ from dimora.tasks.citing import CitedText
 from dimora.tasks.embedding import Embedder
 from dimora.tasks.generation import GenerationRequest, TextPiece
 from dimora.tasks.ingesting import ingest
-from dimora.tasks.knowing import Collection, Ingested, Offered, Passage
+from dimora.tasks.knowing import (
+    Collection,
+    Ingested,
+    Offered,
+    Passage,
+    other_weights,
+    weights_of,
+)
 from dimora.tasks.retrieving import (
     Found,
     Wish,
@@ -204,6 +211,10 @@ async def take_in_documents(rooms: Rooms, model: Model) -> AsyncGenerator[Event,
     """
     name = collection_of(model)
     there = await collection_or_none(rooms, name)
+    if there and other_weights(there.weights, weights_of(rooms.models.find(there.embedder))):
+        # Nobody added these documents, so nobody has to add them again.
+        await rooms.knowledge.drop_collection(name)
+        there = None
     # What could not be read is not tried at every question.
     if there and there.documents + there.failed >= len(model.documents):
         return

@@ -14,7 +14,7 @@ from dimora.core.errors import BadRequest, NotFound
 from dimora.core.types import Progress
 from dimora.tasks.base import Rooms
 from dimora.tasks.embedding import Embedder
-from dimora.tasks.knowing import Collection, Ingested, KnownDocument, Offered, Piece
+from dimora.tasks.knowing import Collection, Ingested, KnownDocument, Offered, Piece, weights_of
 
 # Enough for a thought, and few enough that several fit into any window.
 PIECE_TOKENS = 220
@@ -85,7 +85,8 @@ async def _take_in(
         part = pieces[start : start + _BATCH]
         vectors += await embedder.vectors([piece.words for piece in part], "passage")
     document = msgspec.structs.replace(document, id=id_)
-    kept = await rooms.knowledge.put(collection.name, document, pieces, vectors)
+    weights = weights_of(embedder.model)
+    kept = await rooms.knowledge.put(collection.name, document, pieces, vectors, weights)
     yield Ingested(document=kept, became="replaced" if before else "added")
 
 

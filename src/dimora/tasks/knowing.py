@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
+from dimora.core.errors import Conflict
 from dimora.core.types import Event
 
 if TYPE_CHECKING:
@@ -18,11 +19,13 @@ class Collection(msgspec.Struct, frozen=True, kw_only=True):
     """A set of documents with one embedding model. Times are seconds since 1970.
 
     `folders` are read anew by `add` without names; only those named at the terminal are kept.
-    `about` is a few words of its owner. `hidden` ones belong to a model.
+    `about` is a few words of its owner. `hidden` ones belong to a model. `weights` is the digest of
+    the embedder's file that its vectors were made with, empty where that is not known.
     """
 
     name: str
     embedder: str
+    weights: str = ""
     dimensions: int = 0
     documents: int = 0
     failed: int = 0
@@ -75,8 +78,9 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def words(self) -> str:
-        """What is embedded and searched: the text under its headings."""
-        return "\n".join((*self.headings[-2:], self.text))
+        """What is embedded and searched: the text under its headings. Those above may have no other
+        text of their own; beyond as many as HTML has levels, the middle ones are left out."""
+        return "\n".join((*self.headings[:1], *self.headings[1:][-5:], self.text))
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,6 +155,30 @@ class Offered(msgspec.Struct, frozen=True, kw_only=True):
         """For people; empty where there is no error."""
         told = f"{self.name!r} cannot be read, and what is known of it is kept: {self.error}"
         return told if self.error else ""
+
+
+def weights_of(model: Model) -> str:
+    """The digest that vectors are kept with; empty for files outside the store, which have one by
+    their place and time only."""
+    return "" if model.weights_digest.startswith("file:") else model.weights_digest
+
+
+def other_weights(kept: str, weights: str) -> bool:
+    """Whether both are known and differ: vectors of two models are as near to each other as chance
+    has it, whatever name both had."""
+    return bool(kept and weights) and kept != weights
+
+
+def require_same_weights(collection: str, kept: str, weights: str) -> None:
+    """Raises Conflict for other ones."""
+    if other_weights(kept, weights):
+        raise Conflict(
+            f"the vectors of the collection {collection!r} were made with another version of its"
+            " embedding model",
+            hint="bring that one back, or remove the collection (`dimora knowledge remove --all`)"
+            " and add its documents again",
+            code="other_weights",
+        )
 
 
 Count = Callable[[str], Awaitable[int]]
@@ -237,11 +265,13 @@ class Knowledge(Protocol):
         document: KnownDocument,
         pieces: Sequence[Piece],
         vectors: Sequence[Sequence[float]],
+        weights: str = "",
     ) -> KnownDocument:
         """Takes the place of the document of the same name, at once and whole, and keeps its id.
         Chunks, tokens and `added_at` are filled in. Vectors need not be of length one, and are of
         one width in a collection. Raises Conflict (`document_exists`) for a document that brings
-        another id than that of its name."""
+        another id than that of its name, and (`other_weights`) where the collection has vectors
+        made with other weights."""
 
     async def copy(self, collection: str, document: str, target: str, name: str) -> KnownDocument:
         """The document, its pieces and vectors into another collection with the same embedder, by

@@ -17,7 +17,14 @@ from dimora.prompts.quoting import quoted, without_calls
 from dimora.tasks.base import Rooms
 from dimora.tasks.embedding import Embedder
 from dimora.tasks.evidence import Evidence, evidence_of
-from dimora.tasks.knowing import Collection, Filters, Passage, Piece
+from dimora.tasks.knowing import (
+    Collection,
+    Filters,
+    Passage,
+    Piece,
+    require_same_weights,
+    weights_of,
+)
 from dimora.tasks.reranking import Scored, score_texts
 
 DEFAULT_COLLECTION = "documents"
@@ -73,7 +80,9 @@ async def searched(rooms: Rooms, wish: Wish) -> list[Collection]:
 async def retrieve(
     rooms: Rooms, wish: Wish, collections: Sequence[Collection], embedder: Embedder
 ) -> Found:
-    """Raises NotFound."""
+    """Raises NotFound, Conflict for vectors that were not made with this embedder's weights."""
+    for each in collections:
+        require_same_weights(each.name, each.weights, weights_of(embedder.model))
     question = wish.asked
     (vector,) = await embedder.vectors([question], "query")
     passages = await rooms.knowledge.find(

@@ -58,6 +58,7 @@ def check_features(loan: Loan, options: Options, request: GenerationRequest) -> 
         "logprobs": request.logprobs is not None,
         "top_logprobs": bool(request.logprobs),
         "json_schema": request.json_schema is not None,
+        "images": request.has_images,
         "logit_bias": bool(options.logit_bias),
         "typical_p": options.typical_p not in (None, 1.0),
         "repeat_last_n": options.repeat_last_n not in (None, 64),
@@ -237,6 +238,11 @@ class Writer:
             prompt_seconds=before.prompt_seconds + finish.prompt_seconds,
             output_seconds=before.output_seconds + finish.output_seconds,
         )
+
+    @property
+    def output_tokens(self) -> int:
+        """Of the runs that ended so far."""
+        return self._usage.output_tokens
 
     def check_schema(self) -> None:
         """Raises InternalError when a finished answer breaks the schema it was held to."""

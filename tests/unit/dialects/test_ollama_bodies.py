@@ -360,3 +360,28 @@ def test_names_that_may_not_be(name):
 def test_times_are_utc_with_nine_digits():
     assert tell_time(0) == "1970-01-01T00:00:00.000000000Z"
     assert tell_time(1_700_000_000_000_000_001) == "2023-11-14T22:13:20.000000001Z"
+
+
+def chat_with_tools(**body):
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    messages = [{"role": "user", "content": "x"}]
+    return asked("/api/chat", **({"messages": messages, "tools": tools} | body))
+
+
+@pytest.mark.parametrize(
+    ("choice", "lost"),
+    [
+        ("auto", "the tools"),
+        ("required", "the JSON schema"),
+        ({"type": "function", "function": {"name": "f"}}, "the JSON schema"),
+    ],
+    ids=["auto", "required", "named"],
+)
+def test_tools_and_a_schema_in_one_request_are_told_of(choice, lost):
+    (warning,) = chat_with_tools(format={"type": "object"}, tool_choice=choice).warnings
+    assert warning.startswith(lost)
+
+
+def test_tools_that_are_not_to_be_called_go_with_a_schema():
+    for more in ({"tool_choice": "none"}, {"tools": []}):
+        assert chat_with_tools(**({"format": "json"} | more)).warnings == ()

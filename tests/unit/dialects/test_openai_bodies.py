@@ -19,6 +19,9 @@ HELLO = [{"role": "user", "content": "x"}]
 PIXEL = b"\x89PNG"
 URI = "data:image/png;base64," + base64.b64encode(PIXEL).decode()
 DEFAULTS = Options(temperature=1.0, top_p=1.0)
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
+NAMED = {"type": "function", "function": {"name": "f"}}
+OBJECT = {"type": "json_object"}
 
 
 def asked(path: str, **body):
@@ -132,6 +135,21 @@ def test_tool_controls_arrive():
 def test_a_strict_tool_is_told_when_its_schema_holds():
     tools = [{"type": "function", "function": {"name": "f", "strict": True}}]
     assert "strict" in chat(tools=tools).warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("choice", "lost"),
+    [("auto", "the tools"), ("required", "the JSON schema"), (NAMED, "the JSON schema")],
+    ids=["auto", "required", "named"],
+)
+def test_tools_and_a_schema_in_one_request_are_told_of(choice, lost):
+    (warning,) = chat(tools=TOOLS, tool_choice=choice, response_format=OBJECT).warnings
+    assert warning.startswith(lost)
+
+
+def test_tools_that_are_not_to_be_called_go_with_a_schema():
+    for more in ({"tool_choice": "none"}, {"tools": []}):
+        assert chat(**({"tools": TOOLS, "response_format": OBJECT} | more)).warnings == ()
 
 
 def test_messages_of_every_role_arrive_whole():

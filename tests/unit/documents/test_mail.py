@@ -32,6 +32,49 @@ def test_the_plain_body_is_taken_and_html_where_there_is_none():
     assert read.warnings == ("hidden text was left out",)
 
 
+def multipart(kind: str, *parts: bytes) -> bytes:
+    mark = kind.encode() + b"%d" % len(b"".join(parts))
+    head = b"Content-Type: multipart/" + kind.encode() + b"; boundary=" + mark + b"\r\n\r\n"
+    return (
+        head
+        + b"".join(b"--" + mark + b"\r\n" + p + b"\r\n" for p in parts)
+        + (b"--" + mark + b"--\r\n")
+    )
+
+
+PLAIN = b"Content-Type: text/plain\r\n\r\nplain"
+MARKED = b"Content-Type: text/html\r\n\r\n<p>marked"
+FOOT = b"Content-Type: text/plain\r\n\r\nfoot of the list"
+EMPTY = b"Content-Type: text/plain\r\n\r\n \r\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        (multipart("mixed", MARKED, FOOT), ["marked", "foot of the list"]),
+        (multipart("mixed", FOOT, MARKED), ["foot of the list", "marked"]),
+        (
+            multipart("mixed", multipart("alternative", PLAIN, MARKED), FOOT),
+            ["plain", "foot of the list"],
+        ),
+        (
+            multipart("mixed", multipart("alternative", EMPTY, MARKED), FOOT),
+            ["marked", "foot of the list"],
+        ),
+        (multipart("alternative", PLAIN, multipart("related", MARKED)), ["plain"]),
+        (
+            multipart("alternative", multipart("mixed", MARKED, FOOT)),
+            ["marked", "foot of the list"],
+        ),
+        (multipart("alternative", PLAIN, multipart("mixed", MARKED, FOOT)), ["plain"]),
+    ],
+)
+def test_only_of_alternatives_one_is_taken(body, read):
+    found = opened("a.eml", b"From: a@example.org\r\nSubject: S\r\nMIME-Version: 1.0\r\n" + body)
+    assert [b.text for b in found.blocks[1:]] == read
+    assert not found.attachments
+
+
 def test_the_head_is_decoded_and_gives_the_title():
     message = mail(Subject="Perché no", To="Bruno <b@example.org>", Date="Fri, 2 Jan 2026 10:00")
     message.set_content("x")
@@ -62,6 +105,15 @@ def test_a_body_in_old_letters_is_read():
     )
     read = opened("a.eml", data)
     assert read.title == "caffè" and read.blocks[-1].text == "perché no"
+
+
+def test_a_body_in_letters_of_seven_bits_is_read():
+    head = b"From: a@example.org\r\nSubject: S\r\nContent-Type: text/plain; charset=iso-2022-jp\r\n"
+    read = opened("a.eml", head + b"\r\n" + "東京の家".encode("iso-2022-jp") + b"\r\n")
+    assert read.blocks[-1].text == "東京の家"
+    # What it says of itself is not so.
+    read = opened("a.eml", head + b"\r\n" + "東京の家".encode() + b"\r\n")
+    assert read.blocks[-1].text == "東京の家"
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,15 @@ HIDDEN = [
     "<img alt='' src='https://example.org/bad.gif'>",
     "<svg><text>bad</text></svg>",
     "<table><tr><td>1<td style='display:none'>bad<tr><td>1<td>2</table>",
+    "<table><tr><td>1<td>2<tr hidden><td>bad<td>bad</table>",
+    "<table><tr><td>1<td>2<tbody style='display:none'><tr><td>bad<td>bad</table>",
+    "<table><thead hidden><tr><th>bad<th>bad<tbody><tr><td>1<td>2</table>",
+    "<table><tr><td><p>lays out</p><tr style='display:none'><td><p>bad</table>",
+    "<table><caption hidden>bad</caption><tr><td>1<td>2</table>",
+    "<pre>fine <span style='display:none'>bad</span><script>bad</script><b hidden>bad</b></pre>",
     "<h2>fine <i hidden>bad</i></h2>",
-    "<title>bad</title>" * 0 + "<textarea>bad</textarea>",
+    "<textarea>bad</textarea>",
+    "<div>" * 200 + "fine <i hidden>bad</i><script>bad</script>" + "</div>" * 200,
 ]
 
 
@@ -63,6 +70,28 @@ def test_what_a_reader_does_not_see_is_not_read(hidden):
 def test_hidden_text_is_told_of():
     assert opened("a.html", page("<p hidden>x</p><p>y")).warnings == ("hidden text was left out",)
     assert opened("a.html", page("<p style='font-size:0.8em;opacity:0.5'>y")).text == "y"
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "<table><tr hidden><td>x<td>x<tr><td>y<td>y</table>",
+        "<table><tr><td hidden>x<tr><td>y</table>",
+        "<pre><i hidden>x</i>y</pre>",
+    ],
+)
+def test_what_is_hidden_in_tables_and_code_is_told_of(hidden):
+    assert opened("a.html", page(hidden)).warnings == ("hidden text was left out",)
+
+
+def test_lines_of_code_are_parted_as_they_are_shown():
+    body = "<pre>one<br>  <b>two</b>\nthree</pre>"
+    assert shown(opened("a.html", page(body)).blocks) == [("code", "one\n  two\nthree")]
+
+
+def test_the_caption_of_a_table_of_one_column_is_read():
+    body = "<table><caption>Cap</caption><tr><td>one<tr><td>two</table>"
+    assert [b.text for b in opened("a.html", page(body)).blocks] == ["Cap", "one", "two"]
 
 
 @pytest.mark.parametrize("style", ["-webkit-backface-visibility:hidden", "--tw-bg-opacity: 0"])

@@ -170,7 +170,7 @@ def test_sheets_have_names_and_their_cells_are_values():
 ODF = "urn:oasis:names:tc:opendocument:xmlns"
 
 
-def odf(kind: str, body: str) -> bytes:
+def odf(kind: str, body: str, styles: str = "") -> bytes:
     names = " ".join(
         f'xmlns:{n}="{ODF}:{u}:1.0"'
         for n, u in (
@@ -178,9 +178,14 @@ def odf(kind: str, body: str) -> bytes:
             ("text", "text"),
             ("table", "table"),
             ("draw", "drawing"),
+            ("style", "style"),
+            ("presentation", "presentation"),
         )
     )
-    content = f"<office:document-content {names}><office:body>{body}</office:body>"
+    content = (
+        f"<office:document-content {names}><office:automatic-styles>{styles}"
+        f"</office:automatic-styles><office:body>{body}</office:body>"
+    )
     return packed(
         {
             "mimetype": f"application/vnd.oasis.opendocument.{kind}",
@@ -203,6 +208,54 @@ def test_opendocument_has_breaks_notes_and_no_comments():
     text = read.blocks[1].text
     assert text.startswith("one\ntwo x") and "below" in text
     assert "gone" not in read.text and "no" not in read.text.split()
+
+
+def box(inside: str) -> str:
+    return f"<draw:frame><draw:text-box>{inside}</draw:text-box></draw:frame>"
+
+
+def test_the_boxes_of_opendocument_are_read_once_wherever_they_stand():
+    inner = "<text:p>last</text:p>"
+    for depth in range(20):
+        inner = f"<text:p>p{depth}{box(inner)}</text:p>"
+    cell = f"<table:table-cell><text:p>cell {box('<text:p>boxed</text:p>')}</text:p>"
+    body = (
+        f"<office:text><text:h>Head{box('<text:p>aside</text:p>')}</text:h>{inner}"
+        f"<table:table><table:table-header-rows><table:table-row>{cell}</table:table-cell>"
+        "<table:table-cell><table:table><table:table-row><table:table-cell><text:p>deep</text:p>"
+        "</table:table-cell></table:table-row></table:table></table:table-cell></table:table-row>"
+        "</table:table-header-rows></table:table></office:text>"
+    )
+    read = opened("a.odt", odf("text", body)).blocks
+    assert [b.text for b in read[:2]] == ["Head", "aside"]
+    assert [b.text for b in read[2:-1]] == [*[f"p{n}" for n in reversed(range(20))], "last"]
+    assert read[-1].text == "| cell boxed | deep |\n| --- | --- |"
+
+
+def test_what_opendocument_hides_is_left_out_and_told_of():
+    style = (
+        '<style:style style:name="off"><style:drawing-page-properties'
+        ' presentation:visibility="hidden"/></style:style>'
+        '<style:style style:name="on"><style:drawing-page-properties'
+        ' presentation:visibility="visible"/></style:style>'
+        '<style:style style:name="gone"><style:text-properties text:display="none"/></style:style>'
+    )
+    slides = "".join(
+        f'<draw:page draw:style-name="{name}"><text:p>{name}</text:p></draw:page>'
+        for name in ("on", "off", "on")
+    )
+    body = f"<office:presentation>{slides}</office:presentation>"
+    read = opened("a.odp", odf("presentation", body, style))
+    assert [(b.text, b.page) for b in read.blocks] == [("on", 1), ("on", 3)]
+    assert read.warnings == ("hidden slides were left out",)
+    body = (
+        '<office:text><text:p>seen<text:span text:style-name="gone">bad</text:span></text:p>'
+        '<text:p text:style-name="gone">bad</text:p>'
+        '<text:section text:display="none"><text:p>bad</text:p></text:section></office:text>'
+    )
+    read = opened("a.odt", odf("text", body, style))
+    assert [b.text for b in read.blocks] == ["seen"]
+    assert read.warnings == ("hidden text was left out",)
 
 
 def test_slides_and_sheets_of_opendocument_are_read():

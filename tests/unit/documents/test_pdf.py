@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 
 import pytest
 
@@ -124,6 +125,22 @@ def test_lines_of_a_table_of_contents_are_no_headings():
     assert heads == ["Contents"]
 
 
+def leading(*ends: str) -> list[str]:
+    page = PdfPage()
+    for at, end in enumerate(ends):
+        page.text(60, 760 - 15 * at, f"Line {at} ............ {end}")
+    page.text(60, 400, "Some words of the page, which are those of a paragraph.")
+    return [block.kind for block in opened("a.pdf", pdf([page])).blocks[:-1]]
+
+
+def test_leaders_lead_to_pages_where_these_never_go_back():
+    assert leading("ii", "1", "4", "4", "12") == ["navigation"]
+    # Prices, telephones, a sum.
+    assert leading("3", "12", "7") == ["paragraph"]
+    assert leading("0105551", "0105552") == ["paragraph"]
+    assert leading("1200") == ["paragraph"]
+
+
 def test_what_stands_in_the_fields_of_a_form_is_read():
     page = PdfPage()
     page.text(60, 700, "Name of the tenant:")
@@ -186,3 +203,22 @@ def test_pictures_need_the_extra(monkeypatch):
     with pytest.raises(BadRequest) as caught:
         opened("a.png", make_image())
     assert caught.value.code == "document_needs_extra" and "dimora[ocr]" in caught.value.hint
+
+
+def test_of_a_picture_of_many_pages_those_there_is_no_time_for_are_told_of(monkeypatch):
+    image = pytest.importorskip("PIL.Image")
+    whole = io.BytesIO()
+    pages = [image.new("L", (20, 20), 255) for _ in range(3)]
+    pages[0].save(whole, "TIFF", save_all=True, append_images=pages[1:])
+    budget = ReadingLimits().budget()
+
+    class Slow:
+        def lines(self, _):
+            budget.late_at = 0.0
+            return ["letters"]
+
+    monkeypatch.setattr(_ocr, "is_installed", lambda: True)
+    monkeypatch.setattr(_ocr, "LetterReader", Slow)
+    read = open_document("a.tiff", whole.getvalue(), budget)
+    assert [(b.text, b.page) for b in read.blocks] == [("letters", 1)]
+    assert read.warnings == ("from page 2 on it was not read: there was no time left",)

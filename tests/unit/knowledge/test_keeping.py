@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dimora.core.errors import BadRequest, Conflict, NotFound
-from dimora.knowledge import cutting, terms
+from dimora.knowledge import cutting, rows, terms
 from dimora.knowledge.keeping import Keeper
 from dimora.knowledge.offering import digest_of
 from dimora.tasks.knowing import Filters, Offered
@@ -113,6 +113,33 @@ def test_every_piece_needs_a_vector_of_the_collections_width(keeper: Keeper):
     assert [d.name for d in keeper.documents("notes")] == ["a.txt"]
 
 
+def test_vectors_of_a_collection_are_made_with_the_same_weights(keeper: Keeper):
+    def add(name: str, weights: str, collection: str = "notes") -> None:
+        keeper.put(collection, known(name), pieces_of("one"), [axis(0)], weights)
+
+    add("a.txt", "")
+    add("a.txt", "old")
+    # A single document takes its own place; of a failed one there are no vectors.
+    add("a.txt", "new")
+    keeper.put("notes", known("c.txt", error="broken"), [], [], "old")
+    for name in ("b.txt", "c.txt"):
+        with pytest.raises(Conflict) as caught:
+            add(name, "old")
+        assert caught.value.code == "other_weights"
+    assert keeper.collection("notes").weights == "new"
+    add("b.txt", "new")
+    # What is not known is not refused.
+    add("b.txt", "")
+    assert keeper.collection("notes").weights == "new"
+    keeper.make_collection("others", "embedder", hidden=False)
+    add("a.txt", "old", "others")
+    with pytest.raises(Conflict):
+        keeper.copy("notes", "a.txt", "others", "b.txt")
+    keeper.remove("others", "a.txt")
+    keeper.copy("notes", "a.txt", "others", "b.txt")
+    assert keeper.collection("others").weights == "new"
+
+
 def test_ids_of_two_documents_differ(keeper: Keeper):
     put(keeper, "notes", "a.txt", "one", id="file-1")
     with pytest.raises(Conflict):
@@ -213,6 +240,32 @@ def test_of_a_large_document_no_byte_is_left_either(keeper: Keeper, tmp_path: Pa
     put(keeper, "notes", "next.txt", "a zanzibarcanary")
     keeper.remove("notes", "next.txt")
     assert b"zanzibarcanar" not in bytes_of(path).lower()
+
+
+def test_of_words_that_a_page_of_the_index_began_with_no_byte_is_left(
+    keeper: Keeper, tmp_path: Path
+):
+    def codes(document: int, piece: int) -> str:
+        return " ".join(f"it60x{16 * (100 * piece + at) + document:014d}" for at in range(100))
+
+    for document in range(16):
+        put(keeper, "notes", f"{document}.txt", *[codes(document, piece) for piece in range(5)])
+    for document in range(8):
+        keeper.remove("notes", f"{document}.txt")
+        left = bytes_of(tmp_path / "knowledge" / "main.db")
+        gone = " ".join(codes(document, piece) for piece in range(5)).split()
+        assert [code for code in gone if code.encode() in left] == []
+    kept = codes(8, 4).split()[-1]
+    assert [p.document for p in search(keeper, kept)] == ["8.txt"]
+
+
+def test_the_index_is_not_made_anew_for_what_other_documents_say_too(keeper: Keeper):
+    texts = [" ".join(f"word{at:05d}" for at in range(n, 8000, 16)) for n in range(16)]
+    put(keeper, "notes", "a.txt", *texts)
+    put(keeper, "notes", "b.txt", *texts)
+    with keeper._file.reading() as connection:
+        assert not rows.leaves_traces(connection, 1, [" ".join(texts)])
+        assert rows.leaves_traces(connection, 1, [" ".join(texts)] * 2)
 
 
 def test_of_a_dropped_collection_no_byte_is_left_and_its_room_is_given_back(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +107,7 @@ def test_of_a_gguf_with_its_projector(kitchen: Kitchen) -> None:
     statuses = kitchen.create("seeing", files=files, system="Look.")
     model = kitchen.store.find("seeing")
     assert (model.weights_digest, model.projector_digest) == (weights, projector)
-    assert model.can("vision") and model.system == "Look."
+    assert model.system == "Look."
     system = digest_of(b"Look.")
     assert statuses == [
         "parsing GGUF",
@@ -460,3 +462,26 @@ def test_weights_and_draft_are_quantized_on_the_way(kitchen: Kitchen) -> None:
         "success",
     ]
     assert kitchen.store.blobs.size_of(precise), "what was uploaded can be used again"
+
+
+def test_a_sweep_leaves_the_files_of_a_model_that_takes_days_to_make(kitchen: Kitchen) -> None:
+    store = kitchen.store
+    recipe = Recipe(
+        files={"m.gguf": kitchen.gguf()},
+        adapters=(AdapterPart(files={"a.gguf": kitchen.adapter()}),),
+        documents={"notes.txt": kitchen.file(b"Remember the milk.")},
+        system="Be kind.",
+    )
+    then = time.time() - 7200
+
+    async def run() -> None:
+        async for _ in store.create("slow", recipe, []):
+            store.sweep()
+            for path in store.blobs.directory.iterdir():
+                os.utime(path, (then, then))
+
+    asyncio.run(run())
+    assert [kind for kind, _ in kitchen.layers("slow")] == [
+        *("model", "adapter", "system", "document")
+    ]
+    assert store.verified_files(store.find("slow")).adapters

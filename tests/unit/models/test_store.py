@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from dimora.core.errors import BadRequest, InvalidModel, NotFound
 from dimora.core.types import Message, Text
 from dimora.models.formats.gguf import Header, read_header
 from dimora.models.store import ModelStore
+from dimora.storage.blobs import hash_file
 from dimora.tasks.base import EmbeddingHabits
 from dimora.tasks.options import Options
 from dimora.tasks.recipe import Recipe
@@ -171,7 +173,8 @@ def test_projectors_and_adapters_are_verified_too(
         [("model", weights), ("projector", eyes), ("adapter", lora)],
     )
     model = store.find("seeing")
-    assert "vision" in model.summary.capabilities
+    # No engine uses it, so it makes no promise.
+    assert "vision" not in model.summary.capabilities
     files = store.verified_files(model)
     assert files.projector == str(store.blobs.path(digest_of(eyes)))
     assert files.adapters == ((str(store.blobs.path(digest_of(lora))), 1.0),)
@@ -461,6 +464,67 @@ def test_a_model_of_files_we_do_not_know_is_listed_but_cannot_be_used(
     assert "tensors:x" in names_in(store)
     with pytest.raises(InvalidModel, match="no model file"):
         store.find("tensors:x")
+
+
+def test_blobs_that_wait_for_their_manifest_are_kept_from_a_sweep(store: ModelStore) -> None:
+    waiting, forgotten = store.blobs.put(b"waiting"), store.blobs.put(b"forgotten")
+    assert store.find_blob(waiting) is not None
+    for digest in (waiting, forgotten):
+        age(store.blobs.path(digest))
+    store.verify_blob(waiting)
+    store.keep_fresh([waiting, digest_of(b"never came")])
+    assert store.is_verified(waiting), "it need not be read again"
+    kept = store.blobs.path(waiting).stat()
+    assert store.sweep() == 1
+    assert store.find_blob(forgotten) is None
+    store.keep_fresh([waiting])
+    assert store.blobs.path(waiting).stat().st_ctime_ns == kept.st_ctime_ns, "it is fresh"
+
+
+def test_a_linked_file_is_kept_from_a_sweep_and_its_time_is_left_alone(
+    store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mine.gguf"
+    file.write_bytes(b"linked")
+    digest = digest_of(b"linked")
+    os.link(file, store.blobs.path(digest))
+    then = time.time() - 7200
+    os.utime(file, (then, then))
+    changed_at = file.stat().st_ctime
+    with monkeypatch.context() as later:
+        later.setattr(time, "time", lambda: changed_at + 7200)
+        store.keep_fresh([digest])
+    assert file.stat().st_ctime > changed_at
+    assert file.stat().st_mtime == pytest.approx(then)
+
+
+def age(path: Path) -> None:
+    """As if it had come two hours ago."""
+    then = time.time() - 7200
+    os.utime(path, (then, then))
+
+
+def test_a_blob_that_is_written_into_while_it_is_read_is_not_trusted(
+    store: ModelStore, ollama: OllamaStore, weights: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = digest_of(weights)
+    path = store.blobs.path(digest)
+
+    def written_into(read: Any) -> Any:
+        def reading(*given: Any) -> Any:
+            answer = read(*given)
+            os.utime(path, (1, 1))
+            return answer
+
+        return reading
+
+    for place in ("dimora.models.store.hash_file", "dimora.models.assembly.hash_file"):
+        monkeypatch.setattr(place, written_into(hash_file))
+    assert store.verify_blob(digest)
+    assert not store.is_verified(digest)
+    os.utime(path)
+    store.verified_files(store.find("tiny"))
+    assert not store.is_verified(digest)
 
 
 def test_a_file_is_imported_and_stays_where_it_is(tmp_path: Path, weights: bytes) -> None:

@@ -109,6 +109,29 @@ QWEN = """{%- if tools %}
 {%- endif %}
 """
 
+QWEN3_CODER = """{%- if tools %}
+    {{- '<|im_start|>system\\n# Tools\\n\\n<tools>' }}
+    {%- for tool in tools %}
+        {{- '\\n<function>\\n<name>' + tool.function.name + '</name>\\n</function>' }}
+    {%- endfor %}
+    {{- '\\n</tools>\\n\\nReply like this:\\n\\n<tool_call>\\n<function=example_name>\\n' }}
+    {{- '<parameter=example_parameter_1>\\nvalue_1\\n</parameter>\\n</function>\\n</tool_call>' }}
+    {{- '<|im_end|>\\n' }}
+{%- endif %}
+{%- for message in messages %}
+    {{- '<|im_start|>' + message.role + '\\n' + message.content }}
+    {%- for tool_call in message.tool_calls %}
+        {{- '\\n<tool_call>\\n<function=' + tool_call.function.name + '>\\n' }}
+        {%- for name, value in tool_call.function.arguments | items %}
+            {{- '<parameter=' + name + '>\\n' + value | string + '\\n</parameter>\\n' }}
+        {%- endfor %}
+        {{- '</function>\\n</tool_call>' }}
+    {%- endfor %}
+    {{- '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}
+"""
+
 DEEPSEEK_R1 = """{{ bos_token }}{% for message in messages %}
 {%- if message['role'] == 'system' %}{{ message['content'] }}{% endif %}
 {%- if message['role'] == 'user' %}{{ '<|User|>' + message['content'] }}{% endif %}

@@ -15,6 +15,7 @@ from tests.unit.prompts.templates import (
     LLAMA3,
     MISTRAL,
     QWEN,
+    QWEN3_CODER,
     WEATHER,
     answer,
     assistant,
@@ -90,7 +91,12 @@ def test_what_no_form_can_mend_is_refused_in_the_templates_words():
 
 @pytest.mark.parametrize(
     ("template", "tool_format"),
-    [(QWEN, "hermes"), (LLAMA3, "llama3_json"), (MISTRAL, "mistral")],
+    [
+        (QWEN, "hermes"),
+        (QWEN3_CODER, "qwen3_coder"),
+        (LLAMA3, "llama3_json"),
+        (MISTRAL, "mistral"),
+    ],
 )
 def test_tools_go_to_a_template_that_knows_them(template, tool_format):
     rendered = render(template, user("Rain?"), tools=(WEATHER,))

@@ -29,6 +29,7 @@ TREE = Tool(
         ("hermes", "<tool_call>\n", "arguments"),
         ("llama3_json", "", "parameters"),
         ("mistral", "[TOOL_CALLS] [", "arguments"),
+        ("qwen3_coder", "<tool_call>\n", "arguments"),
         ("", "", "arguments"),
         ("unknown", "", "arguments"),
     ],
@@ -103,7 +104,9 @@ def test_what_is_no_call_is_a_defect(text):
         read_forced("hermes", text)
 
 
-@pytest.mark.parametrize("tool_format", ["hermes", "mistral", "llama3_json", "bare_json"])
+@pytest.mark.parametrize(
+    "tool_format", ["hermes", "mistral", "llama3_json", "qwen3_coder", "bare_json"]
+)
 def test_a_model_would_have_written_the_same_by_itself(tool_format):
     forced = force_call(tool_format, [Tool("f")])
     key = "parameters" if tool_format == "llama3_json" else "arguments"

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from dimora.prompts.reading import AnswerReader, CallOut, Piece, TextOut, ThoughtOut
 from dimora.prompts.thinking import Thinking
+from dimora.prompts.tool_calls import SHELF
 
 THINK = Thinking("<think>", "</think>")
 CALL = '{"name": "f", "arguments": {"a": "}{"}}'
+WRITTEN = "<tool_call>\n<function=f>\n<parameter=a>\n}{\n</parameter>\n</function>\n</tool_call>"
 FRAGMENTS = [
     "<think>",
     "</think>",
@@ -26,6 +28,10 @@ FRAGMENTS = [
     "f[ARGS]{}",
     "f{",
     "<|python_tag|>",
+    "<function=f>",
+    "<parameter=a>",
+    "</parameter>",
+    "</function>",
     "```json\n",
     "```",
     ";",
@@ -40,12 +46,15 @@ FRAGMENTS = [
 ]
 
 
-def reader(*, thinking=None, thought_open=False, tool_format="", names=("f",)) -> AnswerReader:
+def reader(
+    *, thinking=None, thought_open=False, tool_format="", names=("f",), schemas=None
+) -> AnswerReader:
     return AnswerReader(
         thinking=thinking,
         thought_open=thought_open,
         tool_format=tool_format,
         tool_names=frozenset(names),
+        schemas=schemas,
     )
 
 
@@ -74,7 +83,7 @@ def read(text: str, cuts=(), **how) -> list[Piece]:
     cuts=st.sets(st.integers(0, 120), max_size=12),
     thinking=st.sampled_from([None, THINK]),
     thought_open=st.booleans(),
-    tool_format=st.sampled_from(["", "hermes", "mistral", "llama3_json", "bare_json"]),
+    tool_format=st.sampled_from(["", *SHELF.names()]),
     names=st.sampled_from([(), ("f",), ("f", "function")]),
 )
 def test_how_an_answer_is_split_does_not_matter(
@@ -94,7 +103,7 @@ def test_how_an_answer_is_split_does_not_matter(
 @settings(max_examples=200, deadline=None)
 @given(
     text=st.lists(st.sampled_from(FRAGMENTS), max_size=9).map("".join),
-    tool_format=st.sampled_from(["", "hermes", "mistral", "llama3_json"]),
+    tool_format=st.sampled_from(["", "hermes", "mistral", "llama3_json", "qwen3_coder"]),
 )
 def test_without_calls_every_character_comes_out(text, tool_format):
     pieces = read(text, range(1, len(text)), tool_format=tool_format, names=("other",))
@@ -148,6 +157,10 @@ def test_a_model_that_does_not_think_writes_tags_as_text():
         ("llama3_json", '<|python_tag|>{"name": "f", "parameters": {"a": "}{"}}'),
         ("", CALL),
         ("", f"\n ```json\n{CALL}\n```"),
+        ("qwen3_coder", WRITTEN),
+        ("qwen3_coder", WRITTEN.removeprefix("<tool_call>\n")),
+        ("qwen3_coder", WRITTEN.removesuffix("\n</tool_call>")),
+        ("qwen3_coder", f"<tool_call>\n{CALL}\n</tool_call>"),
         ("nobody knows", f'{{"function": {CALL}}}'),
         ("", '{"name": "f", "arguments": "{\\"a\\": \\"}{\\"}"}'),
     ],
@@ -221,3 +234,67 @@ def test_a_call_without_end_is_given_back_as_text():
 def test_arguments_nested_beyond_reason_are_text():
     text = '{"name": "f", "arguments": {"a": ' + "[" * 5000 + "]" * 5000 + "}}"
     assert read(text) == [TextOut(text)]
+
+
+def parameters(**values: str) -> str:
+    """A call of `f` with values between tags."""
+    inner = "".join(f"<parameter={k}>\n{v}\n</parameter>\n" for k, v in values.items())
+    return f"<tool_call>\n<function=f>\n{inner}</function>\n</tool_call>"
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "value"),
+    [
+        ({"type": "string"}, "5", "5"),
+        ({"type": "string"}, "null", "null"),
+        ({"type": "string"}, ' "quoted"\n\n  words ', ' "quoted"\n\n  words '),
+        ({"type": "string"}, "", ""),
+        ({"type": "integer"}, "5", 5),
+        ({"type": "integer"}, "five", "five"),
+        ({"type": "number"}, "5", 5),
+        ({"type": "number"}, " -2.5e1 ", -25.0),
+        ({"type": "boolean"}, "true", True),
+        ({"type": "boolean"}, "False", False),
+        ({"type": "array"}, '[1, {"a": null}]', [1, {"a": None}]),
+        ({"type": "object"}, '{"a": [true]}', {"a": [True]}),
+        ({"type": "object"}, "[1]", "[1]"),
+        ({"type": ["string", "null"]}, "None", None),
+        ({"type": ["string", "null"]}, "7", "7"),
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "7", 7),
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "null", None),
+        ({"$ref": "#/$defs/Place"}, '{"city": "Oslo"}', {"city": "Oslo"}),
+        ({}, "5", "5"),
+        (True, "5", "5"),
+    ],
+)
+def test_a_value_between_tags_becomes_what_the_tool_takes(schema, text, value):
+    schemas = {"f": {"type": "object", "properties": {"a": schema}}}
+    (found,) = read(parameters(a=text), tool_format="qwen3_coder", schemas=schemas)
+    assert found == CallOut("f", {"a": value})
+    assert type(found.arguments["a"]) is type(value)
+
+
+def test_code_between_tags_may_hold_the_tags():
+    code = "print('</parameter>')\n</parameter>\nif x > 1: pass"
+    text = "Let me.\n" + parameters(path="a.py", code=code) + parameters()
+    whole = [
+        TextOut("Let me."),
+        CallOut("f", {"path": "a.py", "code": code}),
+        CallOut("f", {}),
+    ]
+    assert read(text, tool_format="qwen3_coder") == whole
+    assert read(text, range(1, len(text)), tool_format="qwen3_coder") == whole
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        parameters(a="1").replace("=f>", "=unknown>"),
+        "<tool_call>\n<function=f>\nwords\n</function>\n</tool_call>",
+        "<tool_call>\n<function=f>\n<parameter=a>\n1",
+        "<tool_call>\n<functional",
+        "C++ has std::<function=",
+    ],
+)
+def test_tags_that_hold_no_call_come_out_unchanged(text):
+    assert read(text, range(1, len(text)), tool_format="qwen3_coder") == [TextOut(text)]

@@ -172,3 +172,18 @@ def test_a_pattern_that_could_run_for_ever_is_not_run():
 def test_a_property_named_pattern_is_no_pattern():
     schema = {"type": "object", "properties": {"pattern": {"type": "integer"}}}
     assert violation('{"pattern": "x"}', schema) == "it breaks #/properties/pattern/type"
+
+
+@pytest.mark.parametrize("id_", ["https://example.com/a", "not a: uri", "", 5, None, {}])
+def test_names_of_schemas_change_nothing(id_):
+    inner = {"$id": id_, "$schema": id_, "$ref": "#/$defs/N"}
+    schema = {
+        "$schema": id_,
+        "type": "object",
+        "properties": {"a": inner, "$id": {"type": "integer"}},
+        "$defs": {"N": {"type": "integer"}},
+    }
+    check_schema(schema)
+    assert violation('{"a": 1, "$id": 2}', schema) == ""
+    assert "type" in violation('{"a": "x"}', schema)
+    assert violation('{"$id": "x"}', schema) == "it breaks #/properties/$id/type"

@@ -13,7 +13,7 @@ import pytest
 
 from dimora.core.errors import BadRequest, DimoraError, Forbidden, NotFound, UnsupportedFeature
 from dimora.core.settings import Settings
-from dimora.core.types import Done, Message, Principal, Text, Tool
+from dimora.core.types import Done, Image, Message, Principal, Text, Tool
 from dimora.runtime.house import House
 from dimora.tasks.chat import Chat
 from dimora.tasks.copy_model import CopyModel
@@ -35,9 +35,10 @@ THINKING = PLAIN + "<think></think>"
 
 @pytest.fixture
 def make_house(tmp_path: Path):
-    def make(name: str = "home", template: str = PLAIN, **settings) -> House:
+    def make(name: str = "home", template: str = PLAIN, numbers=None, **settings) -> House:
         home = tmp_path / name
-        file = tiny_gguf(tmp_path / f"{name}.gguf", template=template, context_length=4096)
+        path = tmp_path / f"{name}.gguf"
+        file = tiny_gguf(path, template=template, context_length=4096, numbers=numbers)
         store = OllamaStore(home / "models")
         store.model(
             ("registry.ollama.ai", "library", "tiny", "latest"), [("model", file.read_bytes())]
@@ -280,6 +281,34 @@ async def test_context_carries_the_conversation_on(make_house):
     assert len(first.done.context) > 3
     second = await ask(house, Generate(model="tiny", prompt="two", context=first.done.context))
     assert Fold.of(second).text.startswith("one")
+    await house.close()
+
+
+async def test_an_answer_in_json_knows_its_context_and_is_cut_to_the_window(make_house):
+    house = make_house(context_length=100)
+    context = tuple(b"what was said before")
+    asked = Generate(model="tiny", prompt="two", context=context, json_schema={"type": "object"})
+    done = Fold.of(await ask(house, asked)).done
+    assert done.usage.prompt_tokens == len(context) + len("two\n")
+    long = Generate(model="tiny", prompt="x" * 300, json_schema={"type": "object"})
+    fold = Fold.of(await ask(house, long))
+    assert json.loads(fold.text) == {}
+    assert fold.done.usage.prompt_tokens < 100 < fold.done.usage.prompt_tokens_original
+    with pytest.raises(BadRequest, match="longer than the context"):
+        fields = {"model": "tiny", "prompt": "x" * 300, "json_schema": {"type": "object"}}
+        await ask(house, Generate(**fields, truncate=False))
+    await house.close()
+
+
+async def test_a_model_of_which_the_house_uses_no_eyes_is_shown_no_images(make_house):
+    house = make_house(numbers={"llama.vision.block_count": 2})
+    image = Message("user", (Text("what is it?"), Image(b"png")))
+    for request in (
+        Chat(model="tiny", messages=(image,)),
+        Generate(model="tiny", prompt="what is it?", images=(b"png",)),
+    ):
+        with pytest.raises(UnsupportedFeature, match="vision"):
+            await ask(house, request)
     await house.close()
 
 

@@ -24,6 +24,7 @@ from dimora.runtime.house import House
 from dimora.tasks.add_documents import AddDocuments
 from dimora.tasks.ask_documents import AskDocuments
 from dimora.tasks.chat import Chat
+from dimora.tasks.delete_collection import DeleteCollection
 from dimora.tasks.delete_model import DeleteModel
 from dimora.tasks.generate import Generate
 from dimora.tasks.generation import Fold
@@ -34,6 +35,7 @@ from dimora.tasks.remove_documents import RemoveDocuments
 from dimora.tasks.search_documents import PassagesFound, SearchDocuments
 from dimora.tasks.show_collection import CollectionTold, ShowCollection
 from tests.knowing import CHAT, EMBEDDER, WIDE, ask, create_knowing, open_house
+from tests.unit.models.making import OllamaStore, tiny_gguf
 
 GUEST = Principal(user="bob", workspace="main", roles=("owner",), proof="loopback")
 RENT = "# Lease\n\nThe rent is 850 euros a month.\n"
@@ -116,6 +118,22 @@ async def test_two_folders_of_one_name_are_refused_before_they_are_read(folder, 
             await add(house, other)
         (told,) = await _found(house, "What is the rent a month?")
         assert "850" in told
+
+
+async def test_a_folder_takes_no_place_of_what_was_sent_from_another_of_its_name(folder, tmp_path):
+    async with open_house(tmp_path / "home") as house:
+        # Of the same folder one may have sent a part already.
+        same = AddDocuments(name="contracts/lease.md", data=RENT.encode())
+        await ask(house, same, GUEST)
+        for name in ("contracts/lease.md", "contracts/theirs.md"):
+            sent = AddDocuments(name=name, data=b"another lease")
+            await ask(house, sent, GUEST)
+            with pytest.raises(Conflict):
+                await add(house, folder)
+            assert name in await rows(house)
+            assert (await add(house, folder, keep_folders=False)).get(name) != "removed"
+        await ask(house, RemoveDocuments(documents=("contracts/theirs.md",)))
+        assert "removed" not in (await add(house, folder)).values()
 
 
 async def _found(house: House, question: str, **more) -> list[str]:
@@ -231,6 +249,33 @@ async def test_without_its_embedder_a_model_with_files_is_made_and_answers(folde
         fold = Fold.of(await ask(house, says("landlord", "What is the rent?")))
         assert "What is the rent?" in fold.text and not fold.citations
         assert any("nano" in warning for warning in fold.done.warnings)
+
+
+def change_embedder(home: Path) -> None:
+    """Another model takes the name."""
+    file = tiny_gguf(home / "n.gguf", architecture="bert", template="", context_length=90_000)
+    name = ("registry.ollama.ai", "library", EMBEDDER, "latest")
+    OllamaStore(home / "models").model(name, [("model", file.read_bytes())])
+
+
+async def test_vectors_of_two_models_of_one_name_are_not_compared(folder, tmp_path):
+    async with open_house(tmp_path / "home") as house:
+        await add(house, folder)
+        await create_knowing(house, "landlord", {"lease.md": folder / "lease.md"})
+        question = says("landlord", "What is the rent?")
+        await ask(house, question)
+        change_embedder(tmp_path / "home")
+        (folder / "new.txt").write_text("The deposit is two rents.")
+        for request in (SearchDocuments(question="rent"), AddDocuments()):
+            with pytest.raises(Conflict) as caught:
+                await ask(house, request)
+            assert caught.value.code == "other_weights"
+        # What a model knows is taken in again.
+        fold = Fold.of(await ask(house, question))
+        assert "850" in fold.text and not fold.done.warnings
+        await ask(house, DeleteCollection(collection="documents"))
+        await add(house, folder)
+        assert "850" in (await _found(house, "What is the rent a month?"))[0]
 
 
 async def test_a_passage_is_shown_with_its_neighbours_while_there_is_room(tmp_path):

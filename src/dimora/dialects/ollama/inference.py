@@ -18,7 +18,7 @@ from dimora.dialects._body import (
     read_json_schema,
     read_options,
 )
-from dimora.dialects._tools import ToolBody, read_tool_choice, read_tools
+from dimora.dialects._tools import ToolBody, read_tool_choice, read_tools, tool_conflicts
 from dimora.dialects._writing import clip_name
 from dimora.dialects.base import Asked, Incoming
 from dimora.dialects.ollama.answers import (
@@ -113,6 +113,7 @@ def decode_chat(incoming: Incoming) -> Asked:
     messages, about_messages = read_messages(body.messages)
     tools, about_tools = read_tools(body.tools)
     choice = read_tool_choice(body.tool_choice)
+    about_tools += tool_conflicts(tools, choice.choice, controls["json_schema"])
     request = Chat(
         **controls,
         warnings=(*warnings, *more, *about_messages, *about_tools),

@@ -10,7 +10,7 @@ import msgspec
 from dimora.core.errors import BadRequest, DimoraError
 from dimora.core.types import Event, Queued, ToolCall
 from dimora.dialects._body import BodyReader
-from dimora.dialects._tools import ToolBody, read_tool_choice, read_tools
+from dimora.dialects._tools import ToolBody, read_tool_choice, read_tools, tool_conflicts
 from dimora.dialects._writing import citation_fields, encode, warning_fields
 from dimora.dialects.base import Asked, Incoming
 from dimora.dialects.openai import words
@@ -55,6 +55,7 @@ def decode_chat(incoming: Incoming) -> Asked:
     messages, about_messages = read_messages(body.messages)
     tools, about_tools = read_tools(body.tools)
     choice = read_tool_choice(body.tool_choice)
+    about_tools += tool_conflicts(tools, choice.choice, controls["json_schema"])
     request = Chat(
         **controls,
         warnings=(*warnings, *about_controls, *about_messages, *about_tools, *_conflicts(body)),

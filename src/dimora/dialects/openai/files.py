@@ -5,7 +5,6 @@ What is kept is what was read of a file: its text, its passages and their vector
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +20,8 @@ from dimora.tasks.knowing import KnownDocument
 from dimora.tasks.show_collection import CollectionTold, ShowCollection
 
 _PURPOSES = ("assistants", "user_data", "vision", "batch", "fine-tune", "evals")
+# A form of millions of tiny parts would keep the server busy with it alone.
+_PARTS_AT_MOST = 32
 
 
 def decode_upload(incoming: Incoming) -> Asked:
@@ -125,8 +126,11 @@ class Folded:
 
 
 def read_form(incoming: Incoming) -> tuple[dict[str, str], str, bytes]:
-    """The fields of a form, and the name and bytes of its file. Raises BadRequest."""
-    from python_multipart import parse_form
+    """The fields of a form, and the name and bytes of its file. Raises BadRequest.
+
+    All of it stays in memory, where the body is: nothing of it is written to a temporary file.
+    """
+    from python_multipart import create_form_parser
     from python_multipart.exceptions import FormParserError
 
     content_type = incoming.headers.get("content-type", "")
@@ -134,23 +138,32 @@ def read_form(incoming: Incoming) -> tuple[dict[str, str], str, bytes]:
         raise BadRequest("send a form (multipart/form-data) with a file", param="file")
     fields: dict[str, str] = {}
     files: list[tuple[str, bytes]] = []
+    parts = 0
+
+    def count_part() -> None:
+        nonlocal parts
+        parts += 1
+        if parts > _PARTS_AT_MOST:
+            raise BadRequest(f"the form has more than {_PARTS_AT_MOST} parts")
 
     def take_field(field: Any) -> None:
+        count_part()
         fields[(field.field_name or b"").decode("utf-8", "replace")] = (field.value or b"").decode(
             "utf-8", "replace"
         )
 
     def take_file(file: Any) -> None:
+        count_part()
         file.file_object.seek(0)
         name = (file.file_name or b"").decode("utf-8", "replace")
         files.append((name, file.file_object.read()))
 
-    headers = {
-        "Content-Type": content_type.encode(),
-        "Content-Length": str(len(incoming.body)).encode(),
-    }
+    headers = {"Content-Type": content_type.encode()}
+    in_memory = {"MAX_MEMORY_FILE_SIZE": len(incoming.body)}
     try:
-        parse_form(headers, io.BytesIO(incoming.body), take_field, take_file)
+        parser = create_form_parser(headers, take_field, take_file, config=in_memory)
+        parser.write(incoming.body)
+        parser.finalize()
     except (FormParserError, ValueError):
         raise BadRequest("the form cannot be read") from None
     if len(files) != 1:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from dimora.core.errors import BadRequest
+from dimora.core.errors import BadRequest, NotFound
 from dimora.core.types import Event
 from dimora.dialects._body import Body, BodyReader, check_integer
 from dimora.dialects._writing import find_event
@@ -143,10 +143,14 @@ def decode_add_files(incoming: Incoming) -> Asked:
 def decode_batch(incoming: Incoming) -> Asked:
     """A batch is done when it is answered: all there is to tell of it stands in its id."""
     store, batch = incoming.path["store"], incoming.path["batch"]
-    # Another id is that of nothing in the store.
-    known = _BATCH_ID.fullmatch(batch)
-    request = ShowCollection(collection=store, document="" if known else batch)
-    return Asked(request, Folded(lambda _: _batch_fields(store, batch), _NO_STORE))
+
+    def told(events: Sequence[Event]) -> dict[str, Any]:
+        # Any other id, that of a file too, is that of no batch.
+        if not _BATCH_ID.fullmatch(batch):
+            raise NotFound(_NO_STORE, code="document_not_found")
+        return _batch_fields(store, batch)
+
+    return Asked(ShowCollection(collection=store), Folded(told, _NO_STORE))
 
 
 def decode_files(incoming: Incoming) -> Asked:

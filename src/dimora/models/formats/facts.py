@@ -15,6 +15,7 @@ from dimora.core.errors import InvalidModel
 from dimora.models.formats.gguf import Header
 from dimora.models.formats.gguf_types import FILE_TYPES
 from dimora.prompts.template_language import is_jinja
+from dimora.prompts.thinking import thinking_of
 from dimora.tasks.base import EmbeddingHabits, ModelDetails
 
 _TOKENS = "tokenizer.ggml.tokens"
@@ -44,6 +45,10 @@ _FIM_KEYS = (
     ("fim_pre_token_id", "fim_suf_token_id", "fim_mid_token_id"),
     ("prefix_token_id", "suffix_token_id", "middle_token_id"),
 )
+# gpt-oss writes its calls into channels, which nothing in the house reads.
+_CHANNEL = "<|channel|>"
+# What no engine of the house takes in. A client that is told of it would offer to send it.
+_NOT_SERVED = frozenset({"vision", "audio"})
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +102,7 @@ def template_capabilities(template: str) -> set[str]:
     found = set()
     if ".Tools" in template or (is_jinja(template) and "tools" in template):
         found.add("tools")
-    if "<think>" in template and "</think>" in template:
+    if thinking_of(template) is not None:
         found.add("thinking")
     return found
 
@@ -105,9 +110,9 @@ def template_capabilities(template: str) -> set[str]:
 def template_abilities(template: str) -> set[str]:
     """What the Jinja template that comes with a model's weights tells."""
     found = set()
-    if "tools" in template or "tool_call" in template:
+    if ("tools" in template or "tool_call" in template) and _CHANNEL not in template:
         found.add("tools")
-    if "<think>" in template and "</think>" in template:
+    if thinking_of(template) is not None:
         found.add("thinking")
     return found
 
@@ -121,10 +126,10 @@ def fim_of(tokens: Collection[str]) -> tuple[str, ...]:
 
 
 def in_order(capabilities: set[str]) -> tuple[str, ...]:
-    """Capabilities in the order people read them."""
+    """Capabilities that the house can serve, in the order people read them."""
     order = ("completion", "embedding", "tools", "insert", "vision", "thinking", "image", "audio")
-    known = [c for c in order if c in capabilities]
-    return (*known, *sorted(capabilities - set(order)))
+    served = capabilities - _NOT_SERVED
+    return (*(c for c in order if c in served), *sorted(served - set(order)))
 
 
 def count_words(count: int) -> str:

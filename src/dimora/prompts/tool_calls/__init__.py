@@ -6,6 +6,7 @@ call), `ARGUMENTS` (the key that holds the arguments), `score(template)` (0 when
 does not use the format, higher the surer) and `read(text, names, ended=False)`.
 
 `read` judges a text that begins with one of the openers: `Found`, `Verdict.MORE` or `Verdict.NO`.
+Formats that write values as text say `untyped` in what they found.
 More text never changes a judgement other than MORE; `ended` says that no more will come.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -12,6 +13,9 @@ import msgspec
 _FIRST_KEY = re.compile(r'\s*\{\s*"(?:name|arguments|parameters|type|function|id)"')
 _LOOKS_AHEAD = 64
 _STRUCTURE = re.compile(r'["{}\[\]]')
+_KINDS = {bool: "boolean", int: "integer", float: "number", dict: "object", list: "array"}
+# As a template in Python's ways shows these words to a model.
+_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 _STRING_END = re.compile(r'(?:[^"\\]|\\.)*+"', re.DOTALL)
 
 
@@ -21,10 +25,14 @@ class Verdict(enum.Enum):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """Calls (name, arguments) in the first `end` characters of the text."""
+    """Calls (name, arguments) in the first `end` characters of the text.
+
+    `untyped` arguments are all text yet; `read_values` makes of them what the tool takes.
+    """
 
     calls: tuple[tuple[str, dict[str, Any]], ...]
     end: int
+    untyped: bool = False
 
 
 def skip_space(text: str, at: int) -> int:
@@ -121,7 +129,44 @@ def read_closed(text: str, found: Found | Verdict, close: str, *, ended: bool) -
     at = skip_space(text, found.end)
     rest = text[at : at + len(close)]
     if rest == close:
-        return Found(found.calls, at + len(close))
+        return msgspec.structs.replace(found, end=at + len(close))
     if not ended and close.startswith(rest):
         return Verdict.MORE
     return found
+
+
+def read_values(arguments: Mapping[str, str], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments that were written as text, as the tool's JSON Schema wants them; text where it
+    wants text, says nothing, or the text is nothing else."""
+    told = schema.get("properties")
+    properties = told if isinstance(told, dict) else {}
+    return {name: _value_of(text, properties.get(name)) for name, text in arguments.items()}
+
+
+def _value_of(text: str, schema: Any) -> Any:
+    kinds = _kinds_of(schema)
+    word = text.strip()
+    value = decode(_PYTHON_WORDS.get(word, word))
+    if value is None:
+        return None if "null" in kinds and word in ("null", "None") else text
+    kind = _KINDS.get(type(value), "")
+    # A reference leads to an object, as good as always.
+    wanted = kinds or {"object", "array"}
+    return value if kind in wanted or (kind == "integer" and "number" in wanted) else text
+
+
+def _kinds_of(schema: Any) -> set[str]:
+    """The types that a schema names, its alternatives too; none where it names none."""
+    kinds: set[str] = set()
+    todo = [schema]
+    while todo:
+        each = todo.pop()
+        if not isinstance(each, dict):
+            continue
+        named = each.get("type")
+        kinds.update(
+            k for k in (named if isinstance(named, list) else [named]) if isinstance(k, str)
+        )
+        for keyword in ("anyOf", "oneOf", "allOf"):
+            todo.extend(each[keyword] if isinstance(each.get(keyword), list) else ())
+    return kinds

@@ -173,8 +173,9 @@ class Desk(Borrowed):
         fitted = await fit_conversation(self.loan, self._model, options, asked, messages)
         writer = Writer(self.loan, asked, queue_started=time.monotonic())
         rendered = fitted.rendered
+        prompt = Prompt(text=rendered.text)
         if schema is not None:
-            steps = write_constrained(writer, rendered, options, asked)
+            steps = write_constrained(writer, prompt, rendered, options, asked)
         else:
             reader = AnswerReader(
                 thinking=rendered.thinking,
@@ -182,7 +183,6 @@ class Desk(Borrowed):
                 tool_format="",
                 tool_names=frozenset(),
             )
-            prompt = Prompt(text=rendered.text)
             steps = writer.write(prompt, sampling_of(options, asked), reader)
         tokens: list[Token] = []
         try:

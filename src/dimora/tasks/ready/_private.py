@@ -24,12 +24,29 @@ def find_private(text: str) -> tuple[PrivateSpan, ...]:
     found: list[PrivateSpan] = []
     taken = bytearray(len(text))
     for kind, pattern, holds in _KINDS:
-        for match in re.finditer(pattern, text):
-            start, end = match.span()
-            if not any(taken[start:end]) and holds(match[0]):
-                found.append(PrivateSpan(kind, start, end))
-                taken[start:end] = b"\1" * (end - start)
+        at, search = 0, re.compile(pattern).search
+        while match := search(text, at):
+            start, at = match.span()
+            for end in _ends(kind, match):
+                if not any(taken[start:end]) and holds(text[start:end]):
+                    found.append(PrivateSpan(kind, start, end))
+                    taken[start:end] = b"\1" * (end - start)
+                    # Behind a part another one may begin.
+                    at = end
+                    break
+            else:
+                if kind == "iban" and " " in match[0]:
+                    # Or within what looked like one: CODE AB12 IBAN IT60 ...
+                    at = start + match[0].index(" ") + 1
     return tuple(sorted(found, key=lambda span: span.start))
+
+
+def _ends(kind: PrivateKind, match: re.Match[str]) -> list[int]:
+    """Where it may end, the longest first: capitals or digits that follow an account or a card
+    (`BIC`, `12/28`) look like more of it, and the check digits tell."""
+    start, end = match.span()
+    blanks = [start + found.start() for found in re.finditer(_PARTED.get(kind, "(?!)"), match[0])]
+    return [end, *reversed(blanks)]
 
 
 def _is_iban(words: str) -> bool:
@@ -59,6 +76,10 @@ def _is_address(words: str) -> bool:
 def _always(words: str) -> bool:
     return bool(words)
 
+
+# What parts the groups of an account or a card; of a card's none that are short, for of many
+# short numbers some have by chance the sum.
+_PARTED: dict[PrivateKind, str] = {"iban": " ", "card": r"(?<=\d{4})[ -]"}
 
 # Anybody may write such a text: no pattern reads a run of signs in two ways, or from each of its
 # characters anew.

@@ -21,7 +21,7 @@ Kind = Literal["text", "number", "date", "yes/no"]
 KINDS: tuple[Kind, ...] = ("text", "number", "date", "yes/no")
 
 _MONTHS = {
-    name[:3]: number
+    name: number
     for names in (
         "january february march april may june july august september october november december",
         "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre"
@@ -29,15 +29,25 @@ _MONTHS = {
         "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
     )
     for number, name in enumerate(names.split(), 1)
-}
+} | {"setiembre": 9}
+# Not made of the names: three letters of `martedì` and `martes` are those of March.
+_SHORT_MONTHS = {
+    name: number
+    for names in (
+        "jan feb mar apr may jun jul aug sep oct nov dec",
+        "gen feb mar apr mag giu lug ago set ott nov dic",
+        "ene feb mar abr may jun jul ago sept oct nov dic",
+    )
+    for number, name in enumerate(names.split(), 1)
+} | {"sett": 9}
 _YES = frozenset("yes true y si sì sí vero verdadero ok x ✓".split())
 _NO = frozenset("no false n falso none nessuno ninguno".split())
 
 
 def find_span(value: str, text: str, kind: Kind = "text") -> tuple[int, int] | None:
     """Where the value stands in the text, as offsets of characters: as it is, else whatever the
-    white space, the capital letters and the marks around it. A number or date is no part of a
-    longer one."""
+    white space, the capital letters and the marks around it. A value is no part of a longer word,
+    number or date."""
     at = text.find(value) if value.strip() else -1
     while at >= 0:
         if _is_whole(kind, text, at, at + len(value)):
@@ -52,14 +62,22 @@ def find_span(value: str, text: str, kind: Kind = "text") -> tuple[int, int] | N
 
 
 def _is_whole(kind: Kind, text: str, start: int, end: int) -> bool:
-    """Whether no number goes on before or behind: `18` is no value of `2026/118`, nor of `18,5`."""
+    """Whether no word goes on before or behind (`no` is no value of `Milano`), and no number: `18`
+    is none of `2026/118`, nor of `18,5`."""
     if kind not in _STANDING:
-        return True
+        first, last = text[max(0, start - 1) : start], text[end : end + 1]
+        return not (_goes_on(first, text[start]) or _goes_on(text[end - 1], last))
     before, behind = text[max(0, start - 2) : start], text[end : end + 2]
     return not (
         (not text[start].isalpha() and re.search(rf"\d{_WITHIN}?\Z", before))
         or (not text[end - 1].isalpha() and re.match(rf"{_WITHIN}?\d", behind))
     )
+
+
+def _goes_on(one: str, other: str) -> bool:
+    """Whether two characters are of one word. Scripts without capital letters may put no space
+    between their words, or write small words in one with others."""
+    return all(c.isdigit() or c.upper() != c.lower() for c in (one, other))
 
 
 # What stands between the digits of one number or date.
@@ -90,7 +108,9 @@ def find_equal(
             wanted.append(read_value(kind, words, each))
     for found in re.finditer(_STANDING[kind], text):
         with contextlib.suppress(ValueError, OverflowError):
-            if read_value(kind, found[0], language) in wanted:
+            if read_value(kind, found[0], language) in wanted and (
+                kind == "date" or _is_whole(kind, text, *found.span())
+            ):
                 return found.span()
     return None
 
@@ -156,13 +176,23 @@ def _read_date(words: str, _: Language | None) -> str:
 
 
 def _read_spelled_date(words: str) -> tuple[int, int, int]:
-    names = [w for w in re.findall(r"[^\W\d_]{3,}", words.lower()) if w[:3] in _MONTHS]
-    numbers = [int(n) for n in re.findall(r"\d+", words)]
-    years = [n for n in numbers if n > 31]
-    days = [n for n in numbers if 1 <= n <= 31]
-    if not (names and years and days):
+    """The name nearest to a number that may be a day, one behind it before one in front: in
+    `mar 5 mag 2026` the first is the day of the week."""
+    parts = re.findall(r"\d+|[^\W\d_]+", words.lower())
+    numbers = {at: int(part) for at, part in enumerate(parts) if part.isdecimal()}
+    found = [
+        ((part not in _MONTHS, abs(at - day), at < day), at, day)
+        for at, part in enumerate(parts)
+        if part in _MONTHS or part in _SHORT_MONTHS
+        for day, number in numbers.items()
+        if 1 <= number <= 31
+    ]
+    _, at, day = min(found, default=(None, -1, -1))
+    years = [(abs(place - at), -place, n) for place, n in numbers.items() if n > 31]
+    if not (found and years):
         raise ValueError("no date")
-    return days[0], _MONTHS[names[0][:3]], years[0]
+    name = parts[at]
+    return numbers[day], _MONTHS.get(name) or _SHORT_MONTHS[name], min(years)[2]
 
 
 def _read_flag(words: str, _: Language | None) -> bool:

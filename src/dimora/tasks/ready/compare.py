@@ -7,6 +7,7 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -138,34 +139,70 @@ def clauses_of(text: str) -> list[str]:
     return [" ".join(block.split()) for block in blocks if block.strip()]
 
 
+class _Clause(NamedTuple):
+    """A clause, and what of it is compared: without its number or mark, in small letters."""
+
+    text: str
+    bare: str
+
+
 def find_changes(before: str, after: str) -> tuple[list[Change], int]:
     """The differences in the order of the new text, and how many clauses are the same. A clause
     that only got another number or place is the same; one that is much like a removed one is
     changed."""
-    old, new = clauses_of(before), clauses_of(after)
-    left = Counter(map(_bare, old)) & Counter(map(_bare, new))
+    old, new = _bared(clauses_of(before)), _bared(clauses_of(after))
+    left = Counter(c.bare for c in old) & Counter(c.bare for c in new)
     same = left.total()
     return _paired(_without(old, left.copy()), _without(new, left)), same
 
 
-def _without(clauses: list[str], taken: Counter[str]) -> list[str]:
+def _without(clauses: list[_Clause], taken: Counter[str]) -> list[_Clause]:
     """The clauses less as many of each as are taken; counts those down."""
     kept = []
     for clause in clauses:
-        if taken[_bare(clause)] > 0:
-            taken[_bare(clause)] -= 1
+        if taken[clause.bare] > 0:
+            taken[clause.bare] -= 1
         else:
             kept.append(clause)
     return kept
 
 
-def _bare(clause: str) -> str:
-    return re.sub(r"^(?:\d+(?:\.\d+)*[.)]?|[-*•]|Art\.?\s*\d+\.?)\s+", "", clause).casefold()
+_MARK = re.compile(r"(?:(?:\d{1,3}|\d+(?:\.\d+)+)[.)]|[-*•]|Art\.?\s*\d+\.?)\s+")
+_NUMBER = re.compile(r"(\d{1,3}(?:\.[1-9]\d{0,2})+)\s+")
 
 
-def _paired(old: list[str], new: list[str]) -> list[Change]:
+def _bared(clauses: list[str]) -> list[_Clause]:
+    """A number without a mark behind it is a clause's only where the clauses around go on counting
+    from it: `1.500 euro` and `30 days` are what a clause says."""
+    numbers = {at: _parts(found[1]) for at, c in enumerate(clauses) if (found := _NUMBER.match(c))}
+    counting: set[int] = set()
+    for one, other in pairwise(numbers):
+        if _goes_on(numbers[one], numbers[other]):
+            counting |= {one, other}
+    bared = []
+    for at, clause in enumerate(clauses):
+        found = _NUMBER.match(clause) if at in counting else _MARK.match(clause)
+        bared.append(_Clause(clause, clause[found.end() if found else 0 :].casefold()))
+    return bared
+
+
+def _parts(number: str) -> list[int]:
+    return [int(part) for part in number.split(".")]
+
+
+def _goes_on(one: list[int], other: list[int]) -> bool:
+    """Whether clauses are counted so: 1.2 and then 1.3, 1.2.1 or 2.1."""
+    pairs = enumerate(zip(one, other, strict=False))
+    at = next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
+    if at == len(other):
+        return False
+    before = one[at] if at < len(one) else 0
+    return other[at] == before + 1 and all(n == 1 for n in other[at + 1 :])
+
+
+def _paired(old: list[_Clause], new: list[_Clause]) -> list[Change]:
     likeness = _Likeness()
-    left = dict(enumerate(map(_counted, old)))
+    left = {n: _counted(clause) for n, clause in enumerate(old)}
     reach = max(1, _PAIRS_AT_MOST // max(1, len(new)) // 2)
     found = []
     for at, clause in enumerate(new):
@@ -174,11 +211,11 @@ def _paired(old: list[str], new: list[str]) -> list[Change]:
         near = range(max(0, place - reach), min(len(old), place + reach + 1))
         best = likeness.nearest(words, {n: left[n] for n in near if n in left})
         if best is None:
-            found.append(Change("added", "", clause))
+            found.append(Change("added", "", clause.text))
         else:
             del left[best]
-            found.append(Change("changed", old[best], clause))
-    return [*found, *(Change("removed", old[n], "") for n in left)]
+            found.append(Change("changed", old[best].text, clause.text))
+    return [*found, *(Change("removed", old[n].text, "") for n in left)]
 
 
 class _Words(NamedTuple):
@@ -186,8 +223,8 @@ class _Words(NamedTuple):
     counts: Counter[str]
 
 
-def _counted(clause: str) -> _Words:
-    words = _bare(clause).split()[:_WORDS_COMPARED]
+def _counted(clause: _Clause) -> _Words:
+    words = clause.bare.split()[:_WORDS_COMPARED]
     return _Words(words, Counter(words))
 
 

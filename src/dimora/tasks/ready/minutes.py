@@ -246,10 +246,7 @@ def _standing(words: str, text: str) -> str:
     span = find_span(words, text)
     if span is None or is_common_word(words.strip()):
         return ""
-    start, end = span
-    # Part of a word is another word.
-    around = (text[start - 1 : start] + text[start], text[end - 1] + text[end : end + 1])
-    return "" if any(len(pair) == 2 and pair.isalnum() for pair in around) else text[start:end]
+    return text[slice(*span)]
 
 
 def nearest_line(words: str, lines: Sequence[str]) -> int:

@@ -77,13 +77,23 @@ def test_a_pooling_model_embeds_and_does_not_complete(tmp_path: Path) -> None:
     assert facts(tmp_path, architecture="nomic-bert").capabilities == ("embedding",)
 
 
-def test_eyes_and_ears_are_seen(tmp_path: Path) -> None:
+def test_eyes_and_ears_that_no_engine_uses_are_not_told_of(tmp_path: Path) -> None:
     numbers = {"llama.vision.block_count": 2, "llama.audio.block_count": 2}
-    assert facts(tmp_path, template="", numbers=numbers).capabilities == (
-        "completion",
-        "vision",
-        "audio",
-    )
+    assert facts(tmp_path, template="", numbers=numbers).capabilities == ("completion",)
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["[THINK]{{ messages }}[/THINK]", "<seed:think>{{ messages }}</seed:think>", "</think>"],
+)
+def test_every_way_of_thinking_that_is_read_is_told_of(tmp_path: Path, template: str) -> None:
+    assert facts(tmp_path, template=template).capabilities == ("completion", "thinking")
+    assert template_capabilities(template) == {"thinking"}
+
+
+def test_calls_in_channels_are_not_read_and_not_told_of(tmp_path: Path) -> None:
+    template = "<|channel|>commentary{{ tools }}"
+    assert facts(tmp_path, template=template).capabilities == ("completion",)
 
 
 @pytest.mark.parametrize(
@@ -125,4 +135,4 @@ def test_a_go_template_adds_what_it_uses() -> None:
     assert template_capabilities("{{ if .Tools }}x{{ end }}") == {"tools"}
     assert template_capabilities("<think>{{ .Thinking }}</think>") == {"thinking"}
     assert template_capabilities("{{ .Prompt }}") == set()
-    assert in_order({"zeta", "vision", "completion"}) == ("completion", "vision", "zeta")
+    assert in_order({"zeta", "tools", "completion"}) == ("completion", "tools", "zeta")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from dimora.tasks.ready import compare
 from dimora.tasks.ready.compare import Change, clauses_of, find_changes
 from tests.unit.tasks.ready.speaking import result_of
@@ -27,6 +29,28 @@ def test_the_same_text_has_no_differences_whatever_its_line_breaks():
 def test_a_new_number_alone_changes_no_clause():
     changes, same = find_changes(OLD, "0. Preamble.\n\n" + OLD.replace("3.", "4."))
     assert (changes, same) == ([Change("added", "", "0. Preamble.")], 3)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("800 euro al mese", "950 euro al mese"),
+        ("30 giorni", "60 giorni"),
+        ("1.500 euro al mese", "1.800 euro al mese"),
+        ("2.5 hours a day", "3.5 hours a day"),
+        ("01.03.2026 is the first day", "01.04.2026 is the first day"),
+        ("- 800 euro", "- 950 euro"),
+    ],
+)
+def test_an_amount_that_a_clause_begins_with_is_no_number_of_the_clause(before, after):
+    changes, same = find_changes(f"Canone\n\n{before}\n\nFine", f"Canone\n\n{after}\n\nFine")
+    assert (changes, same) == ([Change("changed", before, after)], 2)
+
+
+def test_numbers_without_a_mark_are_those_of_clauses_where_they_count_on():
+    old = "1.1 One thing.\n\n1.2 Another.\n\n1.2.1 A third.\n\n2.1 A fourth."
+    new = "2.1 One thing.\n\n2.2 Another.\n\n2.2.1 A third.\n\n3.1 A fourth."
+    assert find_changes(old, new) == ([], 4)
 
 
 def test_changed_added_and_removed_are_told_apart():

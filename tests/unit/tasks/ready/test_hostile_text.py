@@ -25,6 +25,7 @@ many = 300_000
         "_private.find_private('01 ' * many + 'a')",
         "_private.find_private('a' * many)",
         "_private.find_private(('AA00' + 'A' * 37 + ' ') * 10_000)",
+        "_private.find_private('AA11 ' * 30_000 + '4111 ' * 30_000)",
         "_private.find_private('a@b.example ' * 40_000)",
         "_placeholders.mask('a' * many)",
         "_placeholders.mask('<!--' * many)",

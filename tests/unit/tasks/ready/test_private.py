@@ -46,6 +46,29 @@ def test_words_in_capitals_around_an_account_do_not_hide_it():
     assert [span.kind for span in spans] == ["iban"]
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("IBAN IT60X0542811101000000123456 BIC BPMOIT22XXX", ["IT60X0542811101000000123456"]),
+        ("IT60 X054 2811 1010 0000 0123 456 BIC BPMO", ["IT60 X054 2811 1010 0000 0123 456"]),
+        (
+            "IT60 X054 2811 1010 0000 0123 456 GB29 NWBK 6016 1331 9268 19",
+            ["IT60 X054 2811 1010 0000 0123 456", "GB29 NWBK 6016 1331 9268 19"],
+        ),
+        ("CONTO AB12 IBAN IT60X0542811101000000123456", ["IT60X0542811101000000123456"]),
+        ("4111 1111 1111 1111 12/28", ["4111 1111 1111 1111"]),
+        ("4111-1111-1111-1111 123 12/28", ["4111-1111-1111-1111"]),
+    ],
+)
+def test_what_follows_an_account_or_a_card_does_not_hide_it(text, found):
+    spans = [s for s in find_private(text) if s.kind in ("iban", "card")]
+    assert [text[span.start : span.end] for span in spans] == found
+
+
+def test_short_numbers_of_which_some_have_a_sum_by_chance_are_no_card():
+    assert find_private("923 335 750 281 663 698") == ()
+
+
 @pytest.mark.parametrize("words", ["+39 (0)10 5551234", "(010) 555-1234", "333/1234567"])
 def test_a_phone_number_is_found_with_its_marks(words):
     assert [span.kind for span in find_private(f"Call {words}.")] == ["phone"]

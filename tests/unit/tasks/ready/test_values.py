@@ -65,6 +65,13 @@ def test_numbers_are_read_as_people_write_them(words, number):
         ("1.2.26", "2026-02-01"),
         ("15 gennaio 2026", "2026-01-15"),
         ("15 enero 2026", "2026-01-15"),
+        ("martedì 5 maggio 2026", "2026-05-05"),
+        ("martes 5 de mayo de 2026", "2026-05-05"),
+        ("mar 5 mag 2026", "2026-05-05"),
+        ("Mar 5, 2026", "2026-03-05"),
+        ("Sept. 3rd, 2026", "2026-09-03"),
+        ("ore 12 del 5 maggio 2026", "2026-05-05"),
+        ("n. 118 del 5 maggio 2026", "2026-05-05"),
     ],
 )
 def test_dates_are_read_in_three_languages(words, date):
@@ -77,6 +84,7 @@ def test_dates_are_read_in_three_languages(words, date):
         ("number", "many"),
         ("date", "31/02/2026"),
         ("date", "soon"),
+        ("date", "5 maggiore 2026"),
         ("date", "May"),
         ("yes/no", "perhaps"),
         ("yes/no", ""),
@@ -151,10 +159,31 @@ def test_a_part_of_a_longer_number_or_date_is_not_found(kind, value, text):
     assert find_equal(kind, value, text) is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "text", "start"),
+    [
+        ("yes/no", "no", "Milano: no", 8),
+        ("text", "Rossi", "Dante Rossini, Ugo Rossi", 19),
+        ("text", "rossi", "Dante Rossini, Ugo Rossi", 19),
+        ("text", "A12", "BA12, A123, A12.", 12),
+        ("text", "IVA", "l'IVA", 2),
+        ("text", "東京", "東京都", 0),
+    ],
+)
+def test_a_part_of_a_longer_word_is_no_value(kind, value, text, start):
+    assert find_span(value, text, kind) == (start, start + len(value))
+    if start > 2:
+        assert find_span(value, text[: start - 1], kind) is None
+
+
+def test_a_part_of_a_number_is_not_found_in_another_spelling_either():
+    assert find_equal("number", "118", "Invoice 2026/118") is None
+    assert find_equal("number", "118", "Invoice 2026/118 of 118 EUR") == (20, 23)
+
+
 def test_the_number_is_looked_for_behind_where_it_is_a_part_and_ends_at_a_full_stop():
     text = "Invoice 2026/118 of 18."
     assert find_span("18", text, "number") == (20, 22)
-    assert find_span("18", text) == (14, 16)
 
 
 @pytest.mark.parametrize(
