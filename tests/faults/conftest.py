@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -93,3 +94,17 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dimora.models.remote.registry._PAUSE_SECONDS", 0.01)
     pause = BlobFetch.__init__.__kwdefaults__
     monkeypatch.setitem(pause, "pause_seconds", 0.01)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 5 MB; only root can mount one."""
+    if os.name == "nt" or os.geteuid() != 0:
+        pytest.skip("only root can mount a disk of its own")
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", str(place)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a disk")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)

@@ -63,7 +63,7 @@ class Index:
         # A proxy is asked with the whole address.
         path = asked.path.removeprefix(FAR_INDEX)
         if path == f"/simple/{PACKAGE}/":
-            link = f"/files/{WHEEL}#sha256={self.sha256}"
+            link = f"/files/{WHEEL}" + (f"#sha256={self.sha256}" if self.sha256 else "")
             page = f'<a href="{link}" data-core-metadata="true">{WHEEL}</a>'
             return Reply(body=page.encode(), headers={"Content-Type": "text/html"})
         if path == f"/files/{WHEEL}.metadata":

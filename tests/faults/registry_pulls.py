@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 from dimora.core.types import Progress
@@ -39,3 +41,13 @@ def assert_nothing_shown(store: ModelStore) -> None:
 
 def files_in(store: ModelStore) -> list[str]:
     return sorted(path.name for path in store.blobs.directory.glob("*"))
+
+
+async def pull_slowly(store: ModelStore, name: str) -> None:
+    """A pull each of whose steps takes two hours, and is followed by a sweep."""
+    then = time.time() - 7200
+    async for step in store.pull(name):
+        if step.digest:
+            store.sweep()
+            for path in store.blobs.directory.glob("sha256-*"):
+                os.utime(path, (then, then))

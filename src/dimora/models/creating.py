@@ -52,6 +52,20 @@ class Creation:
 
     async def run(self) -> AsyncGenerator[Progress, None]:
         """See ModelStore.create."""
+        async with aclosing(self._steps()) as steps:
+            async for progress in steps:
+                await asyncio.to_thread(self._store.keep_fresh, self._waiting())
+                yield progress
+
+    def _waiting(self) -> set[str]:
+        """Blobs that no manifest may name before ours does."""
+        recipe = self._recipe
+        parts = [recipe.files, recipe.draft_files, recipe.documents]
+        parts += [part.files for part in recipe.adapters]
+        given = {digest for files in parts for digest in files.values()}
+        return given | self._changes.made | self._between
+
+    async def _steps(self) -> AsyncGenerator[Progress, None]:
         self._check_words()
         await asyncio.to_thread(self._look_at_files)
         for name in (self._recipe.source, self._recipe.draft):

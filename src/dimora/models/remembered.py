@@ -53,18 +53,19 @@ class Remembered:
         with self._lock:
             return self._load().verified.get(digest) == stamp_of(blob)
 
-    def note_verified(self, digest: str, blob: Path) -> None:
+    def note_verified(self, digest: str, blob: Path, stamp: Stamp | None = None) -> None:
+        """`stamp` is of before the blob was read: who wrote into it meanwhile is seen by it."""
         with contextlib.suppress(OSError):
-            stamp = stamp_of(blob)
+            stamp = stamp or stamp_of(blob)
             with self._lock:
                 self._load().verified[digest] = stamp
-                self._save()
+                self._save(digest)
 
     def forget_verified(self, digest: str) -> None:
         """The blob was found wrong; what was known of it holds no longer, for no process."""
         with self._lock:
             self._load().verified[digest] = _NEVER
-            self._save()
+            self._save(digest)
 
     def told_of(self, digest: str) -> Told | None:
         with self._lock:
@@ -100,13 +101,17 @@ class Remembered:
             return _Memory()
         return memory if memory.version == 1 else _Memory()
 
-    def _save(self) -> None:
-        """Write it down together with what other processes found; not being able to is no loss."""
+    def _save(self, looked_at: str = "") -> None:
+        """Write it down together with what other processes found; not being able to is no loss.
+
+        What one of them found damaged we trust no longer, unless it is what we just `looked_at`.
+        """
         memory = self._load()
         if self._path is None:
             return
         there = self._read()
-        memory.verified = _newest({**there.verified, **memory.verified})
+        damaged = {d: s for d, s in there.verified.items() if s == _NEVER and d != looked_at}
+        memory.verified = _newest({**there.verified, **memory.verified, **damaged})
         memory.told = _newest({**there.told, **memory.told})
         with contextlib.suppress(OSError):
             make_private_directory(self._path.parent)

@@ -72,9 +72,14 @@ def sort_files(paths: Mapping[str, Path]) -> Sorted:
 
 def _require_sound(paths: Mapping[str, Path]) -> None:
     """Raises InvalidModel for safetensors that are damaged."""
-    for name, path in paths.items():
-        if require_harmless(path, name) == "safetensors" or name.lower().endswith(".safetensors"):
-            read_safetensors(path)
+    # One file may have many names; it is read once.
+    found = {
+        path: None
+        for name, path in paths.items()
+        if require_harmless(path, name) == "safetensors" or name.lower().endswith(".safetensors")
+    }
+    for path in found:
+        read_safetensors(path)
 
 
 def sort_adapter(paths: Mapping[str, Path]) -> GgufFile | None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from dimora.models.bare_models import BareModels
 from dimora.models.catalogue import Catalogue
 from dimora.models.manifests import Layer, Manifest, Manifests, StoredManifest
 from dimora.models.names import Name, parse_name, require_name
-from dimora.models.remembered import Remembered
+from dimora.models.remembered import Remembered, stamp_of
 from dimora.models.remote.access import SourceAccess
 from dimora.models.template_pins import TemplatePins, Templates
 from dimora.models.writing import ModelWriter
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
     from dimora.models.sources.base import Brought
 
 _PLACE = "the model store"
+# A blob as old as this is made young again while its manifest is on its way.
+_FRESH_SECONDS = GRACE_SECONDS / 4
 
 
 class ModelStore:
@@ -412,29 +413,40 @@ class ModelStore:
     def verify_blob(self, digest: str) -> bool:
         """Hash a blob anew; True when it is here and right."""
         path = self.blobs.path(digest)
-        try:
-            right = hash_file(path) == digest
-        except OSError:
-            right = False
-        if right:
-            self.remembered.note_verified(digest, path)
-        else:
-            self.remembered.forget_verified(digest)
-        return right
+        with contextlib.suppress(OSError):
+            stamp = stamp_of(path)
+            if hash_file(path) == digest:
+                self.remembered.note_verified(digest, path, stamp)
+                return True
+        self.remembered.forget_verified(digest)
+        return False
 
     def find_blob(self, digest: str) -> int | None:
         """Bytes of a blob that is here and right, else None. Raises BadRequest for no digest.
 
         A sweep leaves it alone for a while, since whoever asks is going to use it.
         """
-        path = self.blobs.path(digest)
         if not self.is_verified(digest) and not self.verify_blob(digest):
             return None
-        with contextlib.suppress(OSError):
-            if path.stat().st_nlink == 1:
-                os.utime(path)
-                self.remembered.note_verified(digest, path)
+        self._touch(digest)
         return self.blobs.size_of(digest)
+
+    def keep_fresh(self, digests: Iterable[str]) -> None:
+        """Keep a sweep from blobs whose manifest is not written yet; missing ones are passed over.
+
+        For work that may take longer than a sweep waits. Cheap: to be called again and again.
+        """
+        for digest in digests:
+            with contextlib.suppress(OSError):
+                if self.blobs.age_seconds(digest) >= _FRESH_SECONDS:
+                    self._touch(digest)
+
+    def _touch(self, digest: str) -> None:
+        """Set a blob's clock anew; what is known of its bytes stays known."""
+        known = self.is_verified(digest)
+        self.blobs.touch(digest)
+        if known and not self.is_verified(digest):
+            self.remembered.note_verified(digest, self.blobs.path(digest))
 
     async def store_blob(
         self, digest: str, content: AsyncIterator[bytes], size_bytes: int | None

@@ -175,7 +175,8 @@ async def take_file(path: Path, store: ModelStore) -> AsyncGenerator[Progress | 
         # Looked at, or the event loop would tell at its end that nobody did.
         _ = job.cancelled() or job.exception()
     taken = job.result()
-    store.remembered.note_verified(taken.digest, store.blobs.path(taken.digest))
+    blob = store.blobs.path(taken.digest)
+    await asyncio.to_thread(store.remembered.note_verified, taken.digest, blob)
     yield StoredBlob(digest=taken.digest, size_bytes=taken.size_bytes, linked=taken.linked)
 
 

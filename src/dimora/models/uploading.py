@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from dimora.core.errors import BadRequest
+from dimora.storage.blobs import BlobStore, BlobWriter
 from dimora.storage.disk import require_room
 from dimora.tasks.base import StoredBlob
 
@@ -36,7 +37,7 @@ async def store_blob(
         return StoredBlob(digest=digest, size_bytes=there, created=False)
     await asyncio.to_thread(store.blobs.prepare)
     require_room(store.blobs.directory, size_bytes or 0, _PLACE)
-    with store.blobs.writing(digest) as writer:
+    async with _writing(store.blobs, digest) as writer:
         looked_bytes = 0
         async with aclosing(_pieces(content)) as pieces:
             async for piece in pieces:
@@ -49,8 +50,22 @@ async def store_blob(
                 f"the upload has {writer.written_bytes} bytes instead of {size_bytes}",
                 code="upload_incomplete",
             )
-    store.remembered.note_verified(digest, store.blobs.path(digest))
+    await asyncio.to_thread(store.remembered.note_verified, digest, store.blobs.path(digest))
     return StoredBlob(digest=digest, size_bytes=writer.written_bytes)
+
+
+@asynccontextmanager
+async def _writing(blobs: BlobStore, digest: str) -> AsyncIterator[BlobWriter]:
+    """`BlobStore.writing`, whose end waits for the disk: half a minute for a large file, in which
+    everybody else shall be answered."""
+    work = blobs.writing(digest)
+    writer = await asyncio.to_thread(work.__enter__)
+    try:
+        yield writer
+    except BaseException as why:
+        await asyncio.to_thread(work.__exit__, type(why), why, why.__traceback__)
+        raise
+    await asyncio.to_thread(work.__exit__, None, None, None)
 
 
 async def _pieces(content: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

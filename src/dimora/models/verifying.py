@@ -22,6 +22,7 @@ from dimora.models.manifests import (
     decode_params,
 )
 from dimora.models.names import Name
+from dimora.models.remembered import Stamp, stamp_of
 from dimora.prompts.chat import check_template
 from dimora.storage.blobs import CHUNK_BYTES, BlobStore, hash_steps, is_digest
 from dimora.tasks.keeping import Fault, StoreTold
@@ -113,10 +114,12 @@ class Verification:
     def _look_at_blob(self, layer: Layer) -> Generator[int, None, None]:
         """Read a blob; whoever remembers it as right is corrected."""
         digest, told = layer.digest, 0
+        stamp: Stamp | None = None
         if digest in self._blobs:
             return
         path, steps = self._store.blobs.path(digest), hash_steps(self._store.blobs.path(digest))
         try:
+            stamp = stamp_of(path)
             while True:
                 count = next(steps)
                 if count - told >= _STEP_BYTES:
@@ -128,7 +131,7 @@ class Verification:
             is_gone = isinstance(why, FileNotFoundError)
             self._blobs[digest] = "is missing" if is_gone else _words(why)
         if self._blobs[digest] == digest:
-            self._store.remembered.note_verified(digest, path)
+            self._store.remembered.note_verified(digest, path, stamp)
         else:
             self._store.remembered.forget_verified(digest)
         self._sizes[digest] = layer.size

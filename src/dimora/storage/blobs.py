@@ -158,8 +158,18 @@ class BlobStore:
 
     def touch(self, digest: str) -> None:
         """Set a blob's clock anew, so that a sweep does not take it before it is referenced."""
+        path = self.path(digest)
         with contextlib.suppress(OSError):
-            os.utime(self.path(digest))
+            state = path.stat()
+            if state.st_nlink == 1:
+                os.utime(path)
+            else:
+                # The time of a linked file is somebody else's as well: of its rights alone, then.
+                path.chmod(stat.S_IMODE(state.st_mode))
+
+    def age_seconds(self, digest: str) -> float:
+        """How long ago a blob came here or was touched. Raises OSError when it is not here."""
+        return time.time() - _touched_at(self.path(digest))
 
     @contextlib.contextmanager
     def writing(self, digest: str) -> Iterator[BlobWriter]:
@@ -207,6 +217,8 @@ class BlobStore:
                 discard(file)
                 raise
             file.replace(self.path(digest))
+            # Its bytes may be older than a sweep allows: from an earlier try, or a long conversion.
+            self.touch(digest)
             settle_directory(self._directory)
 
     def remove(self, digest: str) -> bool:

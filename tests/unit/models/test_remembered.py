@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dimora.models.remembered import Remembered, Told
+from dimora.models.remembered import Remembered, Told, stamp_of
 from dimora.tasks.base import ModelDetails
 
 DIGEST = "sha256:" + "a" * 64
@@ -53,3 +53,27 @@ def test_a_memory_that_cannot_be_written_still_serves(tmp_path: Path) -> None:
     for remembered in (Remembered(tmp_path / "file" / "cache"), Remembered(None)):
         remembered.note_told(DIGEST, TOLD)
         assert remembered.told_of(DIGEST) == TOLD
+
+
+def test_what_another_process_found_damaged_is_not_trusted_again(tmp_path: Path) -> None:
+    blob = tmp_path / "blob"
+    blob.write_bytes(b"abc")
+    first, second = Remembered(tmp_path), Remembered(tmp_path)
+    first.note_verified(DIGEST, blob)
+    assert second.is_verified(DIGEST, blob)
+    first.forget_verified(DIGEST)
+    second.note_told(DIGEST, TOLD)
+    for each in (first, second, Remembered(tmp_path)):
+        assert not each.is_verified(DIGEST, blob)
+    second.note_verified(DIGEST, blob)
+    assert Remembered(tmp_path).is_verified(DIGEST, blob), "who looked again may trust it"
+
+
+def test_a_blob_that_changed_while_it_was_read_is_not_known(tmp_path: Path) -> None:
+    blob = tmp_path / "blob"
+    blob.write_bytes(b"abc")
+    before = stamp_of(blob)
+    blob.write_bytes(b"abcd")
+    remembered = Remembered(tmp_path)
+    remembered.note_verified(DIGEST, blob, before)
+    assert not remembered.is_verified(DIGEST, blob)

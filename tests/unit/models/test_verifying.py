@@ -126,6 +126,23 @@ def test_bytes_that_changed_behind_the_clocks_back_are_found_and_never_loaded(
         store.verified_files(model)
 
 
+def test_a_blob_that_is_written_into_while_it_is_verified_is_not_trusted(
+    store: ModelStore, weights: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = store.blobs.path(digest_of(weights))
+    hashing = verifying.hash_steps
+
+    def written_into(of: Path) -> Any:
+        digest = yield from hashing(of)
+        os.utime(of, (1, 1))
+        return digest
+
+    monkeypatch.setattr(verifying, "hash_steps", written_into)
+    assert verify(store)[0] == []
+    assert path.stat().st_mtime == 1
+    assert not store.is_verified(digest_of(weights))
+
+
 def test_a_file_of_another_size_than_the_manifest_says_is_wrong_though_its_digest_is_right(
     store: ModelStore, ollama: OllamaStore
 ) -> None:

@@ -145,9 +145,12 @@ def test_a_sweep_takes_what_a_killed_export_left_of_a_folder_but_none_in_use(tmp
 def test_a_sweep_takes_what_no_download_can_go_on_with(tmp_path: Path) -> None:
     store = BlobStore(tmp_path)
     here, on_its_way = store.put(b"here"), digest_of(b"on its way")
-    record = f"{store.partial_path(on_its_way).name}-parts"
-    useful = [store.partial_path(on_its_way), store.directory / record]
+    partial = store.partial_path(on_its_way).name
+    # Ours, ours of before, and Ollama's.
+    records = [store.directory / f"{partial}{end}" for end in (".parts", "-parts", "-0", "-15")]
+    useful = [store.partial_path(on_its_way), *records]
     useless = [store.partial_path(here), store.lock_path(here), store.lock_path(digest_of(b"x"))]
+    useless += [store.directory / f"{store.partial_path(here).name}{e}" for e in (".parts", "-0")]
     for path in (*useful, *useless):
         path.write_bytes(b"half")
         age(path, 7200)
@@ -182,6 +185,17 @@ def test_a_file_the_disk_could_not_settle_is_not_kept_for_another_try(
     with pytest.raises(InternalError, match="the disk of the model store failed"):
         store.adopt(partial, digest)
     assert list(store.directory.iterdir()) == []
+
+
+def test_a_file_that_took_long_is_a_young_blob(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    store.prepare()
+    partial = store.partial_path(digest_of(b"whole"))
+    partial.write_bytes(b"whole")
+    age(partial, 7200)
+    store.adopt(partial, digest_of(b"whole"))
+    assert store.sweep(set()) == 0
+    assert store.age_seconds(digest_of(b"whole")) < 60
 
 
 def test_a_failing_disk_says_nothing_of_a_blob(

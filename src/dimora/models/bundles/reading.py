@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Generator
 from io import BufferedReader
 from pathlib import Path
@@ -15,6 +14,7 @@ from dimora.models.bundles.form import BundleModel, Contents, blob_name, read_co
 from dimora.models.bundles.keys import BundleKeys, fingerprint, same_fingerprint
 from dimora.models.bundles.tar import BundleReader
 from dimora.models.names import Name
+from dimora.models.template_pins import describe_change
 from dimora.models.verifying import unsound_layers
 from dimora.storage.blobs import CHUNK_BYTES
 from dimora.storage.disk import disk_errors, open_plain, require_room
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 _PLACE = "the model store"
 _STEP_BYTES = 8 * CHUNK_BYTES
-# A sweep takes what nobody refers to after an hour.
-_FRESH_SECONDS = 900.0
 
 
 def tell_bundle(store: ModelStore, keys: BundleKeys, path: Path) -> BundleTold:
@@ -85,7 +83,6 @@ class BundleImport:
         self._trust = trust
         self._remember = remember
         self._brought: set[str] = set()
-        self._fresh_at = time.monotonic()
 
     def run(self, path: Path) -> Generator[Progress | BundledModel, None, None]:
         """Progress, then what became of each model.
@@ -109,10 +106,16 @@ class BundleImport:
                 for model in contents.models:
                     self._check(model)
                 yield Progress(status="writing manifests")
+                templates = [self._store.templates(model.name) for model in contents.models]
                 imported = self._commit(contents)
             except (BadRequest, Conflict):
                 self._store.drop_unreferenced(self._brought)
                 raise
+        for model, row, before in zip(contents.models, imported, templates, strict=True):
+            after = self._store.templates(model.name)
+            if before is not None and after is not None:
+                for line in describe_change(row.name, before, after):
+                    yield Progress(status=line)
         if self._remember:
             self._keys.remember(contents.signer)
         yield Progress(status="success")
@@ -155,11 +158,14 @@ class BundleImport:
             store.blobs.prepare()
             require_room(store.blobs.directory, missing, _PLACE)
         done = 0
+        waiting: list[str] = []
         for digest, size in members:
             reader.enter(blob_name(digest), size)
             if store.find_blob(digest) != size:
                 for count in self._take(digest, size, reader):
+                    store.keep_fresh(waiting)
                     yield _progress(done + count, total)
+            waiting.append(digest)
             done += size
             yield _progress(done, total)
         reader.finish()
@@ -173,7 +179,6 @@ class BundleImport:
                     writer.write(reader.read(min(CHUNK_BYTES, size - writer.written_bytes)))
                     if writer.written_bytes - told >= _STEP_BYTES:
                         told = writer.written_bytes
-                        self._keep_fresh()
                         yield told
         except BadRequest as why:
             if why.code != "digest_mismatch":
@@ -183,13 +188,6 @@ class BundleImport:
             ) from None
         self._brought.add(digest)
         self._store.remembered.note_verified(digest, self._store.blobs.path(digest))
-
-    def _keep_fresh(self) -> None:
-        """A sweep of another process shall not take what waits for the rest."""
-        if time.monotonic() - self._fresh_at > _FRESH_SECONDS:
-            self._fresh_at = time.monotonic()
-            for digest in self._brought:
-                self._store.find_blob(digest)
 
     def _check(self, model: BundleModel) -> None:
         """Raises InvalidModel for files that are no model's, though their bytes are right."""

@@ -21,8 +21,9 @@ from dimora.models.names import is_relative_path
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
-_CONFIG_LIMIT_BYTES = 4 << 20
-_INDEX_LIMIT_BYTES = 64 << 20
+_CONFIG_LIMIT_BYTES = 2 << 20
+# The largest there are have some 14 MB.
+_INDEX_LIMIT_BYTES = 24 << 20
 # Models in models: where their config lies in that of the whole.
 _INNER = ("text_config", "llm_config", "lm_config", "language_config", "thinker_config")
 # What converters read. Code is not among it: some of them would run what they find.
@@ -31,8 +32,19 @@ _KEPT = frozenset(
 )
 
 
+class _Index(msgspec.Struct):
+    weight_map: dict[str, str] = {}
+
+
 def read_json(paths: Mapping[str, Path], name: str, limit_bytes: int) -> Any:
     """A JSON object among the files. Raises InvalidModel when it is missing, too large or none."""
+    try:
+        return msgspec.json.decode(_read(paths, name, limit_bytes), type=dict[str, Any])
+    except BAD_JSON:
+        raise InvalidModel(f"{name} is not a JSON object") from None
+
+
+def _read(paths: Mapping[str, Path], name: str, limit_bytes: int) -> bytes:
     if name not in paths:
         raise InvalidModel(f"the folder has no {name}")
     try:
@@ -42,10 +54,7 @@ def read_json(paths: Mapping[str, Path], name: str, limit_bytes: int) -> Any:
         raise InvalidModel(f"{name} is not in the store", hint="send it again") from None
     if len(data) > limit_bytes:
         raise InvalidModel(f"{name} has more than {limit_bytes} bytes")
-    try:
-        return msgspec.json.decode(data, type=dict[str, Any])
-    except BAD_JSON:
-        raise InvalidModel(f"{name} is not a JSON object") from None
+    return data
 
 
 def read_config(paths: Mapping[str, Path]) -> dict[str, Any]:
@@ -103,28 +112,34 @@ def require_weights(paths: Mapping[str, Path]) -> int:
     that are missing and tensors that are not where the index says.
     """
     shards: dict[str, set[str]] = {}
+    # One file may have many names; its header is read once.
+    read: dict[Path, set[str]] = {}
     total = 0
     for name, path in paths.items():
         require_harmless(path, name)
         if name.endswith(".safetensors"):
-            header = read_header(path)
-            shards[name] = {tensor.name for tensor in header.tensors}
-            total += header.file_bytes
+            if path not in read:
+                read[path] = {tensor.name for tensor in read_header(path).tensors}
+            shards[name] = read[path]
+            total += path.stat().st_size
     if not any(name.startswith("model") for name in shards):
         raise InvalidModel("the folder has no weights", hint="they are in model*.safetensors")
     if INDEX in paths:
-        _check_index(read_json(paths, INDEX, _INDEX_LIMIT_BYTES), shards)
+        _check_index(_read(paths, INDEX, _INDEX_LIMIT_BYTES), shards)
     return total
 
 
-def _check_index(index: dict[str, Any], shards: Mapping[str, set[str]]) -> None:
-    places = index.get("weight_map")
-    if not isinstance(places, dict) or not places:
-        raise InvalidModel(f"{INDEX} has no weight_map")
+def _check_index(data: bytes, shards: Mapping[str, set[str]]) -> None:
+    try:
+        places = msgspec.json.decode(data, type=_Index).weight_map
+    except BAD_JSON:
+        places = {}
+    if not places:
+        raise InvalidModel(f"{INDEX} has no weight_map that says where each tensor is")
     for tensor, shard in places.items():
-        if not isinstance(shard, str) or shard not in shards:
+        if shard not in shards:
             raise InvalidModel(
-                f"{str(shard)[:80]!r} is missing, which has a part of the model's weights",
+                f"{shard[:80]!r} is missing, which has a part of the model's weights",
                 hint="give all files of the folder",
             )
         if tensor not in shards[shard]:

@@ -14,6 +14,8 @@ from dimora.models.formats.folder_words import read_object
 from dimora.models.names import is_relative_path
 
 IR_PARTS = ("openvino_model", "openvino_tokenizer", "openvino_detokenizer")
+# Models of many parts have about a dozen.
+_GRAPHS = 32
 _VECTORS = frozenset({"last_hidden_state", "token_embeddings", "sentence_embedding"})
 # Types of weights by how OpenVINO calls them.
 _IR_TYPES = {
@@ -42,12 +44,15 @@ class Graphs(msgspec.Struct, frozen=True, kw_only=True):
 def read_openvino(files: Mapping[str, Path]) -> Graphs:
     """Raises InvalidModel for an IR that is damaged, or that no text model is."""
     raw = frozenset(name for name in files if name.endswith(".bin") and _xml_of(name) in files)
-    read = {
-        name: ir_file.read_graph(path, files.get(_bin_of(name)))
+    pairs = {
+        name: (path, files.get(_bin_of(name)))
         for name, path in files.items()
         if name.endswith(".xml")
     }
-    model = read[f"{IR_PARTS[0]}.xml"]
+    _require_few(len(pairs))
+    # One file may have many names.
+    read = {pair: ir_file.read_graph(*pair) for pair in dict.fromkeys(pairs.values())}
+    model = read[pairs[f"{IR_PARTS[0]}.xml"]]
     embeds = "logits" not in model.outputs and not _VECTORS.isdisjoint(model.outputs)
     if not embeds and ("logits" not in model.outputs or "beam_idx" not in model.inputs):
         raise InvalidModel(
@@ -71,6 +76,14 @@ def read_openvino(files: Mapping[str, Path]) -> Graphs:
         tensor_types=tuple(sorted(elements)),
         embeds=embeds,
     )
+
+
+def _require_few(count: int) -> None:
+    """Raises InvalidModel: to read a graph takes a while."""
+    if count > _GRAPHS:
+        raise InvalidModel(
+            f"the folder has {count} graphs, more than the {_GRAPHS} a model may have"
+        )
 
 
 def _xml_of(name: str) -> str:
@@ -121,7 +134,9 @@ def onnx_places(files: Mapping[str, Path]) -> frozenset[str]:
     """The files that the graphs of a folder keep weights in. Raises InvalidModel, OSError."""
     sizes = {name: path.stat().st_size for name, path in files.items()}
     graphs = [path for name, path in files.items() if name.endswith(".onnx")]
-    return frozenset().union(*(onnx_file.read_graph(path, sizes).places for path in graphs))
+    _require_few(len(graphs))
+    read = (onnx_file.read_graph(path, sizes) for path in dict.fromkeys(graphs))
+    return frozenset().union(*(graph.places for graph in read))
 
 
 def _logits(decoder: dict[str, Any]) -> Any:

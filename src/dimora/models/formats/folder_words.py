@@ -9,10 +9,14 @@ from typing import Any
 import msgspec
 
 from dimora.core.errors import InvalidModel
+from dimora.core.json_text import BAD_JSON
 from dimora.storage.disk import open_plain
 
-JSON_LIMIT_BYTES = 16 << 20
+# What is made of JSON takes twenty times its bytes and more, if somebody wants that.
+_JSON_LIMIT_BYTES = 2 << 20
+_TOKENIZER_LIMIT_BYTES = 16 << 20
 _VOCABULARY_LIMIT_BYTES = 128 << 20
+_ADDED_LIMIT_BYTES = 8 << 20
 _TEMPLATE_LIMIT_BYTES = 1 << 20
 _LARGEST = 1 << 40
 # Models in models: where the config of the part that writes lies in that of the whole.
@@ -45,12 +49,21 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] = {}
 
 
-class _Added(msgspec.Struct):
+class _Special(msgspec.Struct):
+    """Of a file with special tokens and all that is known of each: only what is read here, and
+    undecoded, since it may be large."""
+
+    chat_template: msgspec.Raw = msgspec.Raw(b"null")
+    bos_token: msgspec.Raw = msgspec.Raw(b"null")
+    eos_token: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Added(msgspec.Struct, gc=False):
     content: str = ""
 
 
 class _Tokenizer(msgspec.Struct):
-    added_tokens: list[_Added] = []
+    added_tokens: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 def read_words(files: Mapping[str, Path], format_: str) -> Words:
@@ -59,8 +72,8 @@ def read_words(files: Mapping[str, Path], format_: str) -> Words:
     genai = read_object(files, "genai_config.json") if format_ == "onnx" else {}
     told = _told(config) | _told(_part(genai, "model")) | _told(_decoder(genai))
     architecture = str(_part(genai, "model").get("type") or config.get("model_type") or "")
-    tokenizer = read_object(files, "tokenizer_config.json")
-    special = read_object(files, "special_tokens_map.json")
+    tokenizer = _special(files, "tokenizer_config.json")
+    special = _special(files, "special_tokens_map.json")
     metadata: dict[str, Any] = {}
     if architecture:
         metadata = {f"{architecture}.{word}": number for word, number in told.items()}
@@ -77,15 +90,28 @@ def read_words(files: Mapping[str, Path], format_: str) -> Words:
     )
 
 
-def read_object(
-    files: Mapping[str, Path], name: str, limit_bytes: int = JSON_LIMIT_BYTES
-) -> dict[str, Any]:
+def read_object(files: Mapping[str, Path], name: str) -> dict[str, Any]:
     """A JSON object among the files, empty without one. Raises InvalidModel, OSError."""
     if name not in files:
         return {}
+    data = _bytes(files[name], name, _JSON_LIMIT_BYTES)
     try:
-        return msgspec.json.decode(_bytes(files[name], name, limit_bytes), type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except BAD_JSON:
+        raise InvalidModel(f"{name} is not a JSON object") from None
+
+
+def _special(files: Mapping[str, Path], name: str) -> dict[str, Any]:
+    """The special tokens and the template of a file, empty without one."""
+    if name not in files:
+        return {}
+    data = _bytes(files[name], name, _TOKENIZER_LIMIT_BYTES)
+    try:
+        told = msgspec.structs.asdict(msgspec.json.decode(data, type=_Special))
+        if sum(len(bytes(raw)) for raw in told.values()) > _JSON_LIMIT_BYTES:
+            raise InvalidModel(f"{name} has too large a template, or special tokens")
+        return {key: msgspec.json.decode(raw) for key, raw in told.items()}
+    except BAD_JSON:
         raise InvalidModel(f"{name} is not a JSON object") from None
 
 
@@ -146,7 +172,12 @@ def _added_tokens(files: Mapping[str, Path]) -> frozenset[str]:
         return frozenset()
     data = _bytes(files["tokenizer.json"], "tokenizer.json", _VOCABULARY_LIMIT_BYTES)
     try:
-        tokenizer = msgspec.json.decode(data, type=_Tokenizer)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raw = bytes(msgspec.json.decode(data, type=_Tokenizer).added_tokens)
+        if len(raw) > _ADDED_LIMIT_BYTES:
+            raise InvalidModel(
+                f"tokenizer.json adds more than {_ADDED_LIMIT_BYTES} bytes of tokens"
+            )
+        added = msgspec.json.decode(raw, type=list[_Added])
+    except BAD_JSON:
         raise InvalidModel("tokenizer.json is not the tokenizer of a model") from None
-    return frozenset(token.content for token in tokenizer.added_tokens)
+    return frozenset(token.content for token in added)

@@ -264,7 +264,9 @@ class _Reader:
             raise InvalidModel(f"GGUF: with {key[:80]!r} the metadata has too much text")
 
     def _array(self, key: str, depth: int) -> list[Any]:
-        kind, count = self._u32(f"the type of {key[:80]!r}"), self._u64(f"the length of {key!r}")
+        # Thousands of arrays may lie in one whose key is as long as a key can be.
+        shown = repr(key[:80])
+        kind, count = self._u32(f"the type of {shown}"), self._u64(f"the length of {shown}")
         if depth == 1:
             self._lengths[key] = count
             self._types[key] = f"[{_TYPE_NAMES.get(kind, '')}]"

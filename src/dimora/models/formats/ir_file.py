@@ -23,6 +23,8 @@ _TAG_LIMIT_BYTES = 4 << 20
 _DEPTH = 64
 _TAGS = 1 << 22
 _CONSTANTS = 1 << 20
+# Inputs and outputs together; a model of the longest sort has some hundreds.
+_NAMES = 4096
 _NOTES = 4096
 _NOTE_CHARACTERS = 1 << 20
 _LARGEST = 2**63 - 1
@@ -115,7 +117,10 @@ class _Walk:
             if len(self._path) == 3 and values.get("type") == "Parameter":
                 self._inputs.append(values.get("name", ""))
             elif len(self._path) == 3 and values.get("type") == "Result":
-                self._outputs += values.get("output_names", values.get("name", "")).split(",")
+                names = values.get("output_names", values.get("name", ""))
+                self._outputs += names.split(",", _NAMES)
+            if len(self._inputs) + len(self._outputs) > _NAMES:
+                raise _wrong(f"the graph has more than {_NAMES} inputs and outputs")
         elif tag == "data" and self._layer.get("type") == "Const":
             self._take_constant(values)
         elif self._path[1:2] == ["rt_info"] and "value" in values:

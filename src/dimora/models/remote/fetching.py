@@ -1,7 +1,8 @@
 """Fetches a large file into the blob store: several ranges at a time, resumable by anyone.
 
-While it comes it lies in `<blob>-partial`, and `<blob>-partial-parts` says which bytes are there.
+While it comes it lies in `<blob>-partial`, and `<blob>-partial.parts` says which bytes are there.
 A file whose digest is known is checked against it, another one is given the digest it has.
+Ollama keeps records of its own in `<blob>-partial-*`, so ours must not be called like that.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dimora.models.remote.network import AGAIN, STALL_SECONDS, Interrupted, Netw
 from dimora.models.remote.places import place_of
 from dimora.models.taking import Taken
 from dimora.storage.blobs import BlobStore, hash_file
-from dimora.storage.disk import disk_errors, require_room, write_all, write_whole
+from dimora.storage.disk import disk_errors, require_room, settle_file, write_all, write_whole
 from dimora.storage.locks import FileLock
 
 _PLACE = "the model store"
@@ -107,10 +108,11 @@ class BlobFetch:
         self._pause_seconds = pause_seconds
         self._stall_seconds = stall_seconds
         self._partial = blobs.partial_path(wanted.name)
-        self._record_path = self._partial.with_name(f"{self._partial.name}-parts")
+        self._record_path = self._partial.with_name(f"{self._partial.name}.parts")
         self._record = _Record(size_bytes=wanted.size_bytes, parts=[])
         self._noted = 0
         self._noted_at = 0.0
+        self._lost = False
 
     async def run(self) -> AsyncGenerator[Progress | Taken, None]:
         """Progress while bytes come, then the Taken, last. Others who want it wait and share it.
@@ -188,6 +190,9 @@ class BlobFetch:
             parts=[_Part(at, min(at + step, size)) for at in range(0, size, step)],
         )
         self._partial.unlink(missing_ok=True)
+        # What Ollama, or we before, noted of the bytes that went just now.
+        for old in self._blobs.directory.glob(f"{self._partial.name}-*"):
+            old.unlink(missing_ok=True)
         self._partial.touch(mode=0o600)
         self._note()
         return False
@@ -275,9 +280,11 @@ class BlobFetch:
         """From a server without ranges: begins at the beginning each time."""
         idle = 0
         while True:
-            self._partial.write_bytes(b"")
             part = _Part(0, self._wanted.size_bytes)
             self._record.parts = [part]
+            # Before the bytes go that it spoke of.
+            self._note()
+            self._partial.write_bytes(b"")
             try:
                 await self._try_part(part)
                 return
@@ -297,9 +304,25 @@ class BlobFetch:
             self._note()
 
     def _note(self) -> None:
+        if self._lost:
+            return
         self._noted = self._completed()
         self._noted_at = time.monotonic()
+        if not self._wanted.digest:
+            self._settle()
         write_whole(self._record_path, msgspec.json.encode(self._record))
+
+    def _settle(self) -> None:
+        """Have on the disk what is about to be noted: without a digest nobody would see that a
+        power cut made holes in it."""
+        try:
+            with self._partial.open("r+b") as file:
+                settle_file(file.fileno())
+        except OSError:
+            # Settled a second time, lost bytes would seem to be there (see `BlobStore.adopt`): the
+            # next try begins at the last note.
+            self._lost = True
+            raise
 
     def _completed(self) -> int:
         return sum(part.completed for part in self._record.parts)

@@ -58,11 +58,14 @@ class Plan:
         Raises InvalidModel, NotFound, StorageFull.
         """
         made: Taken | None = None
+        waiting = set(files.values())
         async with aclosing(convert_folder(self._store, files)) as steps:
             async for step in steps:
                 if isinstance(step, Taken):
                     made = step
+                    waiting.add(made.digest)
                 else:
+                    await asyncio.to_thread(self._store.keep_fresh, waiting)
                     yield step
         if made is None:
             raise InternalError("the converter made nothing")
@@ -76,6 +79,7 @@ class Plan:
                     if isinstance(step, Taken):
                         made = step
                     else:
+                        await asyncio.to_thread(self._store.keep_fresh, waiting)
                         yield step
         await asyncio.to_thread(self._store.drop_unreferenced, between - {made.digest})
         yield made

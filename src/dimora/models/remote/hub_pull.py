@@ -144,6 +144,9 @@ class _HubPull:
         """Fetch those that did not come yet, after a look whether there is room for all."""
         store = self._store
         missing = [file for file in files if file.name not in self._taken]
+        # Those of an earlier try as well, until it is their turn.
+        waiting = {file.digest for file in missing if file.digest}
+        waiting |= {taken.digest for taken in self._taken.values()}
         with disk_errors("the model store"):
             store.blobs.prepare()
             size = sum(f.size_bytes for f in missing if not self._is_here(f))
@@ -154,7 +157,9 @@ class _HubPull:
                 async for step in steps:
                     if isinstance(step, Taken):
                         self._taken[file.name] = step
+                        waiting.add(step.digest)
                     else:
+                        await asyncio.to_thread(store.keep_fresh, waiting)
                         yield step
             if file.name not in self._taken:
                 raise InternalError("a file did not come")

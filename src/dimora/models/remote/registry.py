@@ -155,12 +155,15 @@ class Registry:
                 reply = await self._ask(
                     "PATCH", place, headers=headers, content=_piece_of(path, sent, end)
                 )
+                if reply.status in AGAIN:
+                    raise Interrupted(f"{self._place.key} answered {reply.status} to a piece")
                 self._expect(reply, 202, "a piece of the upload")
                 place, sent, tries = self._location(reply, place), end, 0
             except Interrupted:
                 tries += 1
                 if tries >= _UPLOAD_TRIES:
                     raise
+                await asyncio.sleep(_PAUSE_SECONDS * tries)
                 place, sent = await self._resumed(place)
             yield Uploaded(sent)
         separator = "&" if "?" in place else "?"

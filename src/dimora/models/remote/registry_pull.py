@@ -50,6 +50,7 @@ async def bring(wanted: Wanted, store: ModelStore) -> AsyncGenerator[Progress | 
     """See sources.base.Source.fetch."""
     registry, data = await _find(wanted, Network(store.access))
     brought = await asyncio.to_thread(_plan, data, wanted, store)
+    digests = {layer.digest for layer in brought.layers}
     for layer in brought.layers:
         async with contextlib.aclosing(
             registry.fetch(layer.digest, layer.size, store.blobs).run()
@@ -59,11 +60,11 @@ async def bring(wanted: Wanted, store: ModelStore) -> AsyncGenerator[Progress | 
                     path = store.blobs.path(step.digest)
                     await asyncio.to_thread(store.remembered.note_verified, step.digest, path)
                 else:
+                    await asyncio.to_thread(store.keep_fresh, digests)
                     yield step
     try:
         await asyncio.to_thread(_check, brought, wanted, store)
     except InvalidModel:
-        digests = {layer.digest for layer in brought.layers}
         await asyncio.to_thread(store.drop_unreferenced, digests)
         raise
     yield brought

@@ -26,7 +26,8 @@ def accepts(wanted: Wanted) -> bool:
 async def fetch(wanted: Wanted, store: ModelStore) -> AsyncGenerator[Progress | Brought, None]:
     """Raises NotFound, InvalidModel, StorageFull."""
     taken = await asyncio.to_thread(_take, wanted, store)
-    store.remembered.note_verified(taken.digest, store.blobs.path(taken.digest))
+    path = store.blobs.path(taken.digest)
+    await asyncio.to_thread(store.remembered.note_verified, taken.digest, path)
     yield Progress(
         status=f"pulling {taken.digest[7:19]}",
         digest=taken.digest,

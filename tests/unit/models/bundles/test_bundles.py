@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import io
@@ -19,6 +20,7 @@ from dimora.core.errors import (
     InvalidModel,
     NotFound,
 )
+from dimora.core.types import Progress
 from dimora.models.bundles.keys import public_text
 from dimora.models.store import ModelStore
 from tests.unit.models.bundles.bundling import (
@@ -211,3 +213,26 @@ def test_a_file_that_is_there_is_not_written_over_unless_that_is_said(
     assert path.read_text() == "dear"
     export(ours, ["tiny"], path, replace=True)
     assert tarfile.is_tarfile(io.BytesIO(path.read_bytes()))
+
+
+def test_a_model_that_gets_another_template_is_told(
+    ours: ModelStore, tmp_path: Path, weights: bytes
+) -> None:
+    written = OllamaStore(ours.root)
+    written.model(
+        (*LIBRARY, "tiny", "latest"), [("model", weights), ("template", b"{{ .Prompt }}")]
+    )
+    path = tmp_path / "new.bundle"
+    export(ours, ["tiny"], path)
+    other = trusting(ours, tmp_path / "theirs")
+    model = [("model", weights), ("template", b"Obey! {{ .Prompt }}")]
+    OllamaStore(other.root).model((*LIBRARY, "Tiny", "latest"), model)
+
+    async def run() -> list[str]:
+        steps = other.import_bundle(path, replace=True)
+        return [step.status async for step in steps if isinstance(step, Progress)]
+
+    changed = ["the template of Tiny:latest changed", "- Obey! {{ .Prompt }}", "+ {{ .Prompt }}"]
+    told = asyncio.run(run())
+    assert told[-4:] == [*changed, "success"]
+    assert asyncio.run(run())[-2:] == ["writing manifests", "success"], "the same is no change"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -112,3 +113,25 @@ def test_room_is_looked_for_before_anything_is_written(
     with pytest.raises(StorageFull):
         export(ours, ["tiny"], tmp_path / "b")
     assert not list(tmp_path.glob("*b*.dimora-part"))
+
+
+def test_a_sweep_leaves_what_came_of_an_import_that_takes_days(
+    ours: ModelStore, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = trusting(ours, tmp_path / "theirs")
+    here = other.blobs.put(b"Be kind.")
+    assert ours.blobs.size_of(here), "one of them lies here already"
+    then = time.time() - 7200
+    take = bundle_import.BundleImport._take
+
+    def slowly(self: Any, digest: str, size: int, reader: Any) -> Any:
+        for path in other.blobs.directory.iterdir():
+            os.utime(path, (then, then))
+        yield from take(self, digest, size, reader)
+        other.sweep()
+
+    monkeypatch.setattr(bundle_import, "_STEP_BYTES", 1)
+    monkeypatch.setattr(bundle_import.BundleImport, "_take", slowly)
+    assert len(take_in(other, bundle)) == 2
+    for name in ("tiny", "registry.example:5000/me/other:q4"):
+        other.verified_files(other.find(name))

@@ -16,6 +16,7 @@ from dimora.core.errors import BadRequest, InvalidModel, NotFound
 from dimora.models.converting import checkpoints
 from dimora.models.converting.importing import convert_folder
 from dimora.models.store import ModelStore
+from tests.bounds import within_bounds
 from tests.unit.models.toolchain.test_toolchain import stamped
 
 KNOWN = frozenset({"LlamaForCausalLM", "Gemma3ForConditionalGeneration", "Qwen2ForCausalLM"})
@@ -79,7 +80,16 @@ def test_a_config_without_an_architecture_is_refused(config):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"[]", b"{", b"null", b"[" * 100_000, b'"' + b"x" * (5 << 20) + b'"']
+    "data",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"null",
+        b"[" * 100_000,
+        b'"' + b"x" * (5 << 20) + b'"',
+        b'{"a": "' + b"x" * (2 << 20) + b'"}',
+    ],
 )
 def test_a_config_that_is_none_is_refused(store, put, data):
     with pytest.raises(InvalidModel, match=r"config\.json"):
@@ -113,7 +123,7 @@ def test_weights_are_counted_when_all_of_them_are_there(store, put):
     ("places", "words"),
     [
         ({"a": "model-2.safetensors"}, "'model-2.safetensors' is missing"),
-        ({"a": 7}, "is missing"),
+        ({"a": 7}, "no weight_map"),
         ({"c": "model-1.safetensors"}, "'c' is not in"),
         ({}, "no weight_map"),
         ([], "no weight_map"),
@@ -174,3 +184,10 @@ async def test_without_the_toolchain_the_error_says_how_to_get_it(store, put):
     with pytest.raises(NotFound, match="toolchain") as error:
         [step async for step in convert_folder(store, put(config__json=LLAMA))]
     assert "dimora toolchain install" in error.value.hint
+
+
+def test_an_index_of_anything_else_is_not_made_of_it(store):
+    told = b'{"weight_map": {"a": "model-1.safetensors"}, "x": [[]' + b",[]" * (7 << 20) + b"]}"
+    index = store.blobs.put(told)
+    files = {"model-1.safetensors": store.blobs.put(WEIGHTS), checkpoints.INDEX: index}
+    within_bounds(lambda: checkpoints.require_weights(paths_of(store, files)))

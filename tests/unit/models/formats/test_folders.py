@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 
 from dimora.core.errors import BadRequest, DimoraError, InvalidModel, NotFound
+from dimora.models import sorting
+from dimora.models.converting import checkpoints
+from dimora.models.formats import ir_file, onnx_file
 from dimora.models.formats.folders import folder_format, folder_layers, pick_files
 from dimora.models.store import ModelStore
 from dimora.models.taking import take
 from dimora.tasks.recipe import Recipe
+from tests.bounds import within_bounds
 from tests.unit.models.making_folders import (
     TEMPLATE,
     genai_config,
@@ -139,26 +143,31 @@ def test_an_ir_that_gives_vectors_is_an_embedder(store, tmp_path):
     assert store.find_file(write_ir(tmp_path / "m", xml)).summary.capabilities == ("embedding",)
 
 
+# Files that are not what they should be, by the case.
+BROKEN_FILES = {
+    "classifier": ("openvino_model.xml", ir_xml(inputs=["input_ids"])),
+    "truncated": ("openvino_model.bin", "x" * 63),
+    "config": ("config.json", "[]"),
+    "nested": ("config.json", "[" * 100_000),
+    "lists": ("config.json", '{"x":[[]' + ",[]" * 1_000_000 + "]}"),
+    "large": ("tokenizer_config.json", " " * ((16 << 20) + 1)),
+    "template": ("tokenizer_config.json", '{"chat_template":[[]' + ",[]" * 1_000_000 + "]}"),
+    "tokens": ("tokenizer.json", '{"added_tokens": {"a": 1}}'),
+    "added": ("tokenizer.json", '{"added_tokens":[{}' + ",{}" * 3_000_000 + "]}"),
+}
+
+
 def broken_ir(folder: Path, what: str) -> None:
     write_ir(folder)
-    if what == "classifier":
-        (folder / "openvino_model.xml").write_text(ir_xml(inputs=["input_ids"]))
-    elif what == "no detokenizer":
+    if what == "no detokenizer":
         (folder / "openvino_detokenizer.xml").unlink()
-    elif what == "truncated":
-        (folder / "openvino_model.bin").write_bytes(bytes(63))
     elif what == "no weights":
         (folder / "openvino_model.bin").unlink()
     elif what == "pickle":
         (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"a": 1}))
-    elif what == "config":
-        (folder / "config.json").write_text("[]")
-    elif what == "nested":
-        (folder / "config.json").write_text("[" * 100_000)
-    elif what == "large":
-        (folder / "tokenizer_config.json").write_bytes(b" " * ((16 << 20) + 1))
-    elif what == "tokens":
-        (folder / "tokenizer.json").write_text('{"added_tokens": {"a": 1}}')
+    else:
+        name, text = BROKEN_FILES[what]
+        (folder / name).write_text(text)
 
 
 @pytest.mark.parametrize(
@@ -173,12 +182,62 @@ def broken_ir(folder: Path, what: str) -> None:
         ("nested", "not a JSON object"),
         ("large", "more than"),
         ("tokens", "not the tokenizer"),
+        ("lists", "more than"),
+        ("template", "too large a template"),
+        ("added", "adds more than"),
     ],
 )
 def test_an_ir_that_is_broken_is_refused(what, why, store, tmp_path):
     broken_ir(tmp_path / "m", what)
     with pytest.raises(InvalidModel, match=why):
         store.find_file(tmp_path / "m")
+
+
+def test_a_tokenizer_that_tells_much_of_its_tokens_is_read_within_the_bounds(store, tmp_path):
+    """As some do that speak, of 30 000 sounds."""
+    folder = write_ir(tmp_path / "m")
+    tokens = {str(n): {"content": f"<sound_{n}>", "special": False} for n in range(60_000)}
+    told = json.loads((folder / "tokenizer_config.json").read_text())
+    told["added_tokens_decoder"] = tokens
+    (folder / "tokenizer_config.json").write_text(json.dumps(told))
+    added = {"added_tokens": list(tokens.values()), "model": {"vocab": [[]] * 3_000_000}}
+    (folder / "tokenizer.json").write_text(json.dumps(added))
+    tokens.clear(), added.clear(), told.clear()
+    within_bounds(lambda: store.find_file(folder))
+    assert store.find_file(folder).chat_template == TEMPLATE
+
+
+@pytest.mark.parametrize(("kind", "ending"), [("openvino", "xml"), ("onnx", "onnx")])
+def test_a_graph_under_thousands_of_names_is_not_read_thousands_of_times(
+    kind, ending, store, tmp_path, monkeypatch
+):
+    names = digests(store, WRITERS[kind](tmp_path / "m"))
+    graph = names[{"openvino": "openvino_tokenizer.xml", "onnx": "model.onnx"}[kind]]
+    few = names | {f"more{n}.{ending}": graph for n in range(20)}
+    module = {"openvino": ir_file, "onnx": onnx_file}[kind]
+    read, asked = module.read_graph, []
+    monkeypatch.setattr(module, "read_graph", lambda *of: asked.append(of) or read(*of))
+    folder_layers(store, few)
+    # One more: what lies beside a tokenizer is another file of weights, or the graph is used.
+    assert len(asked) <= 4
+    asked.clear()
+    with pytest.raises(InvalidModel, match="more than the 32 a model may have"):
+        folder_layers(store, few | {f"and{n}.{ending}": graph for n in range(4000)})
+    assert not asked
+
+
+def test_safetensors_under_thousands_of_names_are_read_once(store, tmp_path, monkeypatch):
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    weights = store.blobs.put(len(header).to_bytes(8, "little") + header + bytes(4))
+    files = {f"model-{n}.safetensors": store.blobs.path(weights) for n in range(100)}
+    for module, look in ((sorting, "read_safetensors"), (checkpoints, "read_header")):
+        read, asked = getattr(module, look), []
+        monkeypatch.setattr(module, look, lambda path, r=read, a=asked: a.append(path) or r(path))
+        if module is sorting:
+            assert sorting.sort_files(files | {"config.json": files["model-0.safetensors"]})
+        else:
+            assert checkpoints.require_weights(files) == 100 * (8 + len(header) + 4)
+        assert len(asked) == 1
 
 
 CODE = {"session_options": {"custom_ops_library": "evil.so"}}

@@ -111,3 +111,13 @@ def test_the_graph_is_refused_wherever_it_is_cut(tmp_path):
         path.write_bytes(xml[:end])
         with pytest.raises(InvalidModel):
             read_graph(path, weights)
+
+
+@pytest.mark.parametrize("names", [",".join("ab" * 2048), "," * (3 << 20)])
+def test_outputs_without_end_are_refused_at_once(read, names):
+    started = time.monotonic()
+    with pytest.raises(InvalidModel, match="more than 4096 inputs and outputs"):
+        read(ir_xml(outputs=[names]))
+    with pytest.raises(InvalidModel, match="more than 4096 inputs and outputs"):
+        read(ir_xml(inputs=["x"] * 4096))
+    assert time.monotonic() - started < 1

@@ -372,6 +372,17 @@ def test_a_vocabulary_made_to_be_searched_for_long_is_given_up_on(tmp_path: Path
     within_bounds(lambda: read(path))
 
 
+def test_thousands_of_arrays_in_one_with_the_longest_key_stay_within_the_bounds(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "model.gguf"
+    inner = struct.pack("<IQ", U32, 0) * 65_000
+    path.write_bytes(llama(pair("k" * 65_535, ARRAY, struct.pack("<IQ", ARRAY, 65_000) + inner)))
+    verdicts: list[str] = []
+    within_bounds(lambda: verdicts.append(read(path)))
+    assert verdicts == [READ]
+
+
 def test_the_largest_header_there_may_be_stays_within_the_bounds(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     keys = [number(f"some.rather.long.key.{n}", n) for n in range(16_000)]
