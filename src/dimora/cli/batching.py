@@ -1,8 +1,9 @@
 """Does one task over many inputs, row by row, into a table that can be gone on with.
 
-A row is done when its whole line is in the output, with the hash of all that was asked. Errors
-have lines too, and are tried again the next time. At the end the table is written anew in the
-order of the inputs, and takes the place of the old one at once.
+A row is done when a whole line is in the output with the hash of all that was asked, whatever the
+row was called then. Errors have lines too, and are tried again the next time. At the end the table
+is written anew, in the order and with the names of the inputs, and takes the place of the old one
+at once.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ import msgspec
 
 from dimora.cli.reading import Texts, text_of
 from dimora.core.errors import BadRequest
+from dimora.storage.disk import discard, temporary_for
 
 HASH, INPUT, ERROR = "hash", "input", "error"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -107,32 +110,36 @@ class Table:
         self._path = path
         self._is_csv = path.suffix.lower() == ".csv"
         self._columns = (INPUT, *columns, ERROR, HASH)
-        self._kept: dict[str, str] = {}
+        self._kept: dict[str, dict[str, Any]] = {}
         self._read()
 
     def has(self, digest: str) -> bool:
         """Whether a row of this hash is done."""
-        return digest in self._kept
+        return digest in self._kept and not self._kept[digest][ERROR]
 
     def begin(self) -> None:
         """Put what is whole in place of what is there. Raises OSError."""
-        self._write_all(self._kept.values())
+        self._write_all(map(self._line, self._kept.values()))
 
     def add(
         self, name: str, digest: str, result: Mapping[str, Any] | None, error: str = ""
     ) -> None:
         """One line, on the disk when this returns."""
-        line = self._line({INPUT: name, **(result or {}), ERROR: error, HASH: digest})
+        cells = self._cells({INPUT: name, **(result or {}), ERROR: error, HASH: digest})
         with self._path.open("ab") as file:
-            file.write(line.encode())
+            file.write(self._line(cells).encode())
             file.flush()
             os.fsync(file.fileno())
-        # An error is kept for the end, and not found by `has` the next time.
-        self._kept[digest] = line
+        # An error is kept for the end only.
+        self._kept[digest] = cells
 
-    def finish(self, digests: Sequence[str]) -> None:
-        """The lines of these hashes in this order, and no others."""
-        self._write_all([self._kept[d] for d in digests if d in self._kept])
+    def finish(self, rows: Iterable[tuple[str, str]]) -> None:
+        """A line for each of these names and hashes, in this order, and no others."""
+        self._write_all(
+            self._line(self._kept[digest] | self._cells({INPUT: name}))
+            for name, digest in rows
+            if digest in self._kept
+        )
 
     def _read(self) -> None:
         try:
@@ -149,7 +156,7 @@ class Table:
                 continue
             known += 1
             if not record[ERROR]:
-                self._kept[digest] = self._line(record, verbatim=True)
+                self._kept[digest] = record
         if text.strip() and not known and not self._is_ours(text):
             raise BadRequest(
                 "the output is there, and no table of this task",
@@ -185,24 +192,37 @@ class Table:
     def _head(self) -> str:
         return _csv_line(self._columns)
 
-    def _line(self, record: Mapping[str, Any], *, verbatim: bool = False) -> str:
-        full = {name: record.get(name) for name in self._columns}
+    def _cells(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """The record as it stands in the table."""
+        return (
+            {name: _cell(value) for name, value in record.items()} if self._is_csv else {**record}
+        )
+
+    def _line(self, cells: Mapping[str, Any]) -> str:
+        full = {name: cells.get(name) for name in self._columns}
         if not self._is_csv:
             return msgspec.json.encode(full).decode() + "\n"
-        return _csv_line([v if verbatim else _cell(v) for v in full.values()])
+        return _csv_line(list(full.values()))
 
-    def _write_all(self, lines: Any) -> None:
-        scratch = self._path.with_name(f".{self._path.name}.{os.getpid()}.new")
+    def _write_all(self, lines: Iterable[str]) -> None:
+        """A new file for its owner only; one that is there keeps the rights it has."""
+        scratch = temporary_for(self._path)
         try:
-            with scratch.open("w", encoding="utf-8", newline="") as file:
+            with open(scratch, "x", encoding="utf-8", newline="", opener=_open_private) as file:
                 if self._is_csv:
                     file.write(self._head())
                 file.writelines(lines)
                 file.flush()
                 os.fsync(file.fileno())
+            with contextlib.suppress(FileNotFoundError):
+                scratch.chmod(stat.S_IMODE(self._path.stat().st_mode))
             scratch.replace(self._path)
         finally:
-            scratch.unlink(missing_ok=True)
+            discard(scratch)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _read_csv(source: io.StringIO, delimiter: str = ",") -> tuple[list[str], list[dict[str, Any]]]:

@@ -43,7 +43,7 @@ def do_many(
         except KeyboardInterrupt:
             click.echo("given up; the same command goes on with the rest", err=True)
             raise
-    table.finish(batch.digests)
+    table.finish(batch.rows)
     click.echo(batch.words(), err=True)
     return 1 if batch.failed else 0
 
@@ -84,7 +84,7 @@ class _Batch:
     """How far a batch is, and what it met."""
 
     def __init__(self, table: Table, total: int, shaped: Shaped) -> None:
-        self.digests: list[str] = []
+        self.rows: list[tuple[str, str]] = []
         self.failed = 0
         self._table = table
         self._shaped = shaped
@@ -95,7 +95,7 @@ class _Batch:
     def do(self, door: Door, row: Row, request: ReadyRequest | BadRequest) -> None:
         """One row, unless it is done. Raises DimoraError for what would stop every row."""
         digest = hash_of(request if isinstance(request, ReadyRequest) else row)
-        self.digests.append(digest)
+        self.rows.append((row.name, digest))
         if self._table.has(digest):
             self._found += 1
             return
@@ -116,11 +116,11 @@ class _Batch:
             self._tell(row.name, why.message)
 
     def _tell(self, name: str, error: str) -> None:
-        told = f"{len(self.digests)}/{self._total} {harmless(name)}"
-        click.echo(f"{told}: {error}" if error else told, err=True)
+        told = f"{len(self.rows)}/{self._total} {name}"
+        click.echo(harmless(f"{told}: {error}" if error else told), err=True)
 
     def words(self) -> str:
-        done = len(self.digests) - self.failed - self._found
+        done = len(self.rows) - self.failed - self._found
         parts = [f"{done} done"]
         parts += [f"{self._found} were there"] if self._found else []
         parts += [f"{self.failed} failed"] if self.failed else []

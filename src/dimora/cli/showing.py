@@ -49,7 +49,7 @@ def _named(others: list[tuple[str, Any]]) -> str:
 
 def _words(value: Any) -> str:
     if isinstance(value, str):
-        return "\n".join(harmless(line) for line in value.split("\n"))
+        return harmless(value, prose=True)
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "-"}[value]
     if isinstance(value, list | tuple):

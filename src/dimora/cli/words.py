@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import time
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -75,10 +77,29 @@ def duration_words(seconds: float) -> str:
     return f"{seconds * 1e6:.1f}µs"
 
 
-def harmless(text: str) -> str:
+def harmless(text: str, *, prose: bool = False) -> str:
     """The text without what would move the cursor, colour the screen or turn words around: it is
-    somebody else's."""
-    return "".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in text)
+    somebody else's.
+
+    `prose` may have lines, and whatever people write with that only looks like nothing: the
+    joiners of emoji, spaces of all widths, letters that are newer than this Python.
+    """
+    if prose:
+        # Before a line end it does nothing, and elsewhere it would write over the line.
+        text = text.replace("\r", "")
+    return "".join(
+        c if c.isprintable() or c == "\t" or (prose and _is_prose(c)) else repr(c)[1:-1]
+        for c in text
+    )
+
+
+def _is_prose(letter: str) -> bool:
+    return letter in "\n\u200c\u200d" or unicodedata.category(letter) in ("Zs", "Cn", "Co")
+
+
+def shown(text: str, stream: TextIO) -> str:
+    """Somebody else's text for `stream`: harmless at a terminal, and as it is anywhere else."""
+    return harmless(text, prose=True) if stream.isatty() else text
 
 
 def print_table(
@@ -119,7 +140,9 @@ def _print_columns(columns: Sequence[Sequence[str]], widths: Sequence[int], gap:
 
 def print_json(value: Any) -> None:
     """Indented JSON of any of our values; an endless time becomes null."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    told = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    # JSON has to escape the old control characters only; terminals obey these too.
+    click.echo(re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", told))
 
 
 def show_sources(citations: Sequence[Citation]) -> None:
@@ -140,6 +163,7 @@ def dim(text: str, stream: TextIO) -> str:
 
 def print_error(error: DimoraError) -> None:
     """`Error: what`, and below it what to do."""
-    print(f"Error: {error.message}", file=sys.stderr)  # noqa: T201
+    print(f"Error: {shown(error.message, sys.stderr)}", file=sys.stderr)  # noqa: T201
     if error.hint:
-        print(dim(f"  {error.hint}", sys.stderr), file=sys.stderr)  # noqa: T201
+        hint = shown(error.hint, sys.stderr)
+        print(dim(f"  {hint}", sys.stderr), file=sys.stderr)  # noqa: T201

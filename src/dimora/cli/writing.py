@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TextIO
 from unicodedata import combining, east_asian_width
 
-from dimora.cli.words import duration_words, wants_colour
+from dimora.cli.words import duration_words, shown, wants_colour
 from dimora.core.errors import DimoraError
 from dimora.core.types import Event, Queued, Usage
 from dimora.tasks.generation import CallPiece, Fold, TextPiece, ThoughtPiece
@@ -85,13 +85,14 @@ class _Pen:
                 if not self._thinking:
                     self._thinking = True
                     self._put(_DIM if wants_colour(self._out) else "Thinking...\n")
-                self._put(self._wrapper.feed(text))
+                self._put(self._wrapper.feed(shown(text, self._out)))
             case TextPiece(text=text):
                 self._end_thought("\n\n")
-                self._put(self._wrapper.feed(text))
+                self._put(self._wrapper.feed(shown(text, self._out)))
             case CallPiece(call=call):
                 self._end_thought("\n\n")
-                self._put(f"{self._wrapper.finish()}{call.name}({call.arguments})\n")
+                told = shown(f"{call.name}({call.arguments})", self._out)
+                self._put(f"{self._wrapper.finish()}{told}\n")
 
     def end(self) -> None:
         """Leaves the terminal as it was, on a line of its own."""

@@ -35,17 +35,22 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
 # A model is named in the record as far as a name goes; anything longer is not a name.
 _NAME_LIMIT = 600
 _TOOL_LIMIT = 128
+# Room for some thousand records: of all that is under way when the disk gets full.
+_RESERVE_BYTES = 256 << 10
 
 
 class Audit:
     """Appends to the log of this house. Two processes may write to one file."""
 
     def __init__(self, path: Path) -> None:
-        self._log = AppendLog(path)
+        self._log = AppendLog(path, reserve_bytes=_RESERVE_BYTES)
         self._encoder = msgspec.json.Encoder()
 
     def check(self) -> None:
-        """Raises InternalError when nothing can be recorded, so that nothing is answered."""
+        """Make sure that what begins now can be recorded when it ends, on a full disk too.
+
+        Raises InternalError when it cannot, so that nothing is answered.
+        """
         try:
             self._log.open()
         except OSError as why:

@@ -176,11 +176,11 @@ class House:
         """
         visit = _Visit(self, principal, request)
         try:
+            visit.begin()
             task = tasks.load(kind_of(request))
             policy.check(principal, task.RIGHT)
             if self.settings.strict and request.warnings:
                 raise BadRequest(request.warnings[0], hint="the server is strict")
-            self.audit.check()
             rooms = RoomsFor(self, principal, content)
             visit.rooms = rooms
             stream = task.run(request, rooms)
@@ -231,8 +231,15 @@ class _Visit:
         self._started = time.monotonic()
         self._first: float | None = None
         self._usage = Usage()
+        self._begun = False
         self._recorded = False
         self.rooms: RoomsFor | None = None
+
+    def begin(self) -> None:
+        """Raises InternalError when it could not be recorded. Then it is not: refusals would take
+        the room that is kept for what is under way."""
+        self._house.audit.check()
+        self._begun = True
 
     def note(self, event: Event) -> None:
         if isinstance(event, Done):
@@ -259,9 +266,10 @@ class _Visit:
             seconds=seconds,
             first_seconds=self._first,
         )
-        self._house.audit.record(
-            self._principal, self._request, ended=ended, usage=self._usage, seconds=seconds
-        )
+        if self._begun:
+            self._house.audit.record(
+                self._principal, self._request, ended=ended, usage=self._usage, seconds=seconds
+            )
 
 
 class RoomsFor:

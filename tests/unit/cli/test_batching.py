@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_a_table_is_gone_on_with_and_ends_in_the_order_of_the_inputs(tmp_path, f
     assert again.has(B) and not again.has(A)
     again.begin()
     again.add("1", A, {"words": "uno", "points": []})
-    again.finish([A, B])
+    again.finish([("1", A), ("2", B)])
     found = lines_of(path)
     assert [line["input"] for line in found] == ["1", "2"]
     assert found[1]["words"] == 'due\n"x"'
@@ -120,8 +121,37 @@ def test_an_error_has_a_line_and_is_tried_again(tmp_path, form):
     again = Table(path, COLUMNS)
     assert not again.has(A)
     again.add("1", A, {"words": "uno", "points": []})
-    again.finish([A])
+    again.finish([("1", A)])
     assert [line["words"] for line in lines_of(path)] == ["uno"]
+
+
+@FORMS
+def test_each_input_has_a_line_of_its_own_name_also_of_one_text_and_renamed(tmp_path, form):
+    path = tmp_path / f"out.{form}"
+    table = Table(path, COLUMNS)
+    table.begin()
+    table.add("a.txt", A, {"words": "=uno", "points": [1]})
+    table.add("b.txt", B, {"words": "due", "points": []})
+    table.finish([("a.txt", A), ("b.txt", B), ("-c.txt", A)])
+    told = [(line["input"].strip("'"), line["words"].strip("'")) for line in lines_of(path)]
+    assert told == [("a.txt", "=uno"), ("b.txt", "due"), ("-c.txt", "=uno")]
+    again = Table(path, COLUMNS)
+    again.begin()
+    again.finish([("new.txt", B), ("z.txt", A)])
+    told = [(line["input"], line["words"].strip("'")) for line in lines_of(path)]
+    assert told == [("new.txt", "due"), ("z.txt", "=uno")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights of POSIX")
+@FORMS
+def test_the_output_is_its_owners_and_keeps_the_rights_it_has(tmp_path, form):
+    path = tmp_path / f"out.{form}"
+    Table(path, COLUMNS).begin()
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o664)
+    Table(path, COLUMNS).finish([])
+    assert path.stat().st_mode & 0o777 == 0o664
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @FORMS

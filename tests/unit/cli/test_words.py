@@ -1,8 +1,20 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from dimora.cli.words import age_words, duration_words, print_table, size_words, until_words
+from dimora.cli.words import (
+    age_words,
+    duration_words,
+    harmless,
+    print_error,
+    print_json,
+    print_table,
+    size_words,
+    until_words,
+)
+from dimora.core.errors import BadRequest
 
 
 @pytest.mark.parametrize(
@@ -46,6 +58,30 @@ def test_until_says_forever_and_stopping():
 )
 def test_durations_are_written_as_go_writes_them(seconds, words):
     assert duration_words(seconds) == words
+
+
+def test_of_what_others_wrote_names_show_all_and_prose_keeps_what_looks_like_nothing():
+    text = "a\u200d\x1b\n\u3000\U0003fffd\u2066"
+    assert harmless(text) == "a\\u200d\\x1b\\n\\u3000\\U0003fffd\\u2066"
+    assert harmless(text, prose=True) == "a\u200d\\x1b\n\u3000\U0003fffd\\u2066"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_an_error_does_not_steer_a_terminal(capsys, monkeypatch, is_terminal):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal, raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    print_error(BadRequest("no \x1b]0;x\x07", hint="see\x9b1A"))
+    said = capsys.readouterr().err
+    shown = "Error: no \\x1b]0;x\\x07\n  see\\x9b1A\n"
+    assert said == (shown if is_terminal else "Error: no \x1b]0;x\x07\n  see\x9b1A\n")
+
+
+def test_json_has_no_control_characters_and_means_the_same(capsys):
+    value = {"a": "\x1b[2J\x7f\x9d52\u00e8"}
+    print_json(value)
+    told = capsys.readouterr().out
+    assert json.loads(told) == value
+    assert all(letter.isprintable() or letter == "\n" for letter in told)
 
 
 HEADS = ("NAME", "SIZE", "SOURCE")

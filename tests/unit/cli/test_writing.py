@@ -118,6 +118,25 @@ def test_an_interrupted_answer_keeps_what_came_and_is_not_ended():
     assert (fold.text, fold.ended) == ("so far", False)
 
 
+WILD = "a\x1b]52;c;eA==\x07\x9b2Jb\r\nc\u202e\td \U0001f469\u200d\U0001f52c e\u00a0f"
+TAME = "a\\x1b]52;c;eA==\\x07\\x9b2Jb\nc\\u202e\td \U0001f469\u200d\U0001f52c e\u00a0f"
+
+
+def test_what_a_model_writes_does_not_steer_a_terminal(terminal):
+    call = ToolCall(id="1", name="\x1b[2J", arguments={})
+    events = [ThoughtPiece(text=WILD), TextPiece(text=WILD), CallPiece(index=0, call=call)]
+    fold = write_answer(events, out=terminal, wordwrap=False)
+    expected = f"\x1b[2m{TAME}\x1b[0m\n\n{TAME}\\x1b[2J({{}})\n\n"
+    assert terminal.getvalue() == expected
+    assert fold.text == WILD
+
+
+def test_what_a_model_writes_into_a_file_is_as_it_is():
+    out = io.StringIO()
+    write_answer([TextPiece(text=WILD)], out=out)
+    assert out.getvalue() == f"{WILD}\n"
+
+
 def test_figures_are_those_people_know():
     usage = Usage(
         prompt_tokens=26,

@@ -169,7 +169,7 @@ class Terminal:
         click.echo(dim(f"  {'failed: ' if output.failed else ''}{first}", sys.stderr), err=True)
 
     def answers(self, text: str) -> None:
-        click.echo("".join(c if c == "\n" else harmless(c) for c in text))
+        click.echo(harmless(text, prose=True))
 
 
 def shown_call(call: ToolCall) -> str:

@@ -167,6 +167,8 @@ def ask_command(question: Sequence[str], model: str | None, as_json: bool, **nar
                 print_json(_answer_of(Fold.of(list(events))))
                 return 0
             fold = write_answer(events)
+    if not fold.ended:
+        return 130
     show_sources(fold.citations)
     for warning in fold.done.warnings:
         click.echo(f"Warning: {warning}", err=True)
