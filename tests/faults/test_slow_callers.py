@@ -32,11 +32,14 @@ def test_a_real_server_refuses_a_head_without_end_and_goes_on_answering(tmp_path
             peer.sendall(HEAD + b"x: " + b"a" * HEAD_BYTES)
             answer = peer.recv(1000)
         assert answer.startswith(b"HTTP/1.1 431 ")
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as peer:
-            with contextlib.suppress(ConnectionError):
-                for _ in range(1000):
-                    peer.sendall(b"a" * 100_000)
-                pytest.fail("a hundred megabytes without an end of the head were taken")
+        with (
+            socket.create_connection(("127.0.0.1", server.port), timeout=20) as peer,
+            contextlib.suppress(ConnectionError),
+        ):
+            peer.sendall(HEAD + b"x: ")
+            for _ in range(1000):
+                peer.sendall(b"a" * 100_000)
+            pytest.fail("a hundred megabytes without an end of the head were taken")
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
         for _ in range(2):
             connection.request("GET", "/health")

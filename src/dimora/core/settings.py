@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -153,37 +154,56 @@ def _address(value: Any) -> Address:
     return Address(host or "127.0.0.1", int(port) if port else fallback)
 
 
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+
+
 def _api_keys(value: Any) -> tuple[ApiKey, ...]:
-    """A list of tables (file), or `name:key[:role],...` (environment)."""
+    """A list of tables (file), or `name:key[:role],...` (environment).
+
+    An error names an entry by its number: where a name is forgotten, the key stands in its place.
+    """
     if isinstance(value, str):
-        value = [
-            dict(zip(("user", "key", "role"), entry.split(":"), strict=False))
-            for entry in value.split(",")
-            if entry.strip()
-        ]
+        value = [_written_key(entry) for entry in value.split(",") if entry.strip()]
     if not isinstance(value, list):
         raise ValueError("must be a list of tables with user and key")
-    return tuple(_api_key(entry) for entry in value)
+    keys = []
+    for number, entry in enumerate(value, 1):
+        try:
+            keys.append(_api_key(entry))
+        except ValueError as why:
+            raise ValueError(f"cannot be used: entry {number} {why}") from None
+    return tuple(keys)
+
+
+def _written_key(entry: str) -> dict[str, str] | None:
+    words = [word.strip() for word in entry.split(":")]
+    if len(words) > 3:
+        return None
+    return dict(zip(("user", "key", "role"), words, strict=False))
 
 
 def _api_key(entry: Any) -> ApiKey:
     if not isinstance(entry, dict) or not entry.get("user"):
-        raise ValueError("every key needs a user: name:key or a table with user and key")
+        raise ValueError("must be name:key[:role], or a table with user and key")
     known = {"user", "key", "sha256", "workspace", "role", "roles"}
     if unknown := set(entry) - known:
-        raise ValueError(f"unknown words in a key: {', '.join(sorted(unknown))}")
+        raise ValueError(f"has unknown words: {', '.join(sorted(unknown))}")
     key = str(entry.get("key", ""))
     if key and len(key) < 16:
-        raise ValueError(f"the key of {entry['user']!r} is shorter than 16 characters")
+        raise ValueError("has a key that is shorter than 16 characters")
     digest = entry.get("sha256") or (key and hashlib.sha256(key.encode()).hexdigest())
     if not digest:
-        raise ValueError(f"{entry['user']!r} has no key")
-    roles = entry.get("roles") or ([entry["role"]] if entry.get("role") else ["user"])
+        raise ValueError("has no key")
+    if not (isinstance(digest, str) and _SHA256.fullmatch(digest)):
+        raise ValueError("has a sha256 that is not 64 hexadecimal digits")
+    roles = entry.get("roles", [entry.get("role", "user")])
+    if not (isinstance(roles, list) and roles and all(isinstance(r, str) and r for r in roles)):
+        raise ValueError("must name a role, or none at all, which means user")
     return ApiKey(
         user=str(entry["user"]),
-        sha256=str(digest),
+        sha256=digest.lower(),
         workspace=str(entry.get("workspace", "main")),
-        roles=tuple(str(r) for r in roles),
+        roles=tuple(roles),
     )
 
 
@@ -530,7 +550,9 @@ class _Gathered:
         try:
             self.values[name] = knob.parse(raw)
         except ValueError as why:
-            shown = "" if knob.secret else f" is {raw!r} but"
+            # An address may have a password or a token in it, though none is expected there.
+            is_secret = knob.secret or any(mark in str(raw) for mark in "@?")
+            shown = "" if is_secret else f" is {raw!r} but"
             raise ConfigurationError(
                 f"setting {name} from {source}{shown} {why}",
                 hint="run `dimora config show` for all settings and what they mean",

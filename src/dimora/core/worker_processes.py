@@ -35,7 +35,8 @@ def start_process(
     """
     printed = subprocess.DEVNULL if log is None else log
     return subprocess.Popen(
-        [sys.executable, "-m", module, str(pipe.fileno())],
+        # -P: no module is taken from the folder that a person happens to be in.
+        [sys.executable, "-P", "-m", module, str(pipe.fileno())],
         stdin=subprocess.DEVNULL,
         stdout=printed,
         stderr=printed,

@@ -101,7 +101,7 @@ def ready_folder(
 
 def _make(folder: Path, weights: str, *, unpacked: bool) -> None:
     """In a process of its own, since what is unpacked on the way leaves holes in memory."""
-    maker = [sys.executable, "-m", __name__, weights, str(folder)]
+    maker = [sys.executable, "-P", "-m", __name__, weights, str(folder)]
     maker += [_UNPACKED] if unpacked else []
     ended = subprocess.run(
         maker, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent, check=False

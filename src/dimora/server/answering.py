@@ -8,6 +8,7 @@ anything to send.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, MutableMapping, Sequence
@@ -25,8 +26,8 @@ from dimora.tasks.embed import EmbedDone
 
 # Who waits in the queue longer than this is told their place, if the answer is a stream.
 PATIENCE_SECONDS = 10.0
-# An upload of which nothing comes for so long is given up.
-UPLOAD_IDLE_SECONDS = 300.0
+# A body of which nothing comes for so long is given up, also that of an upload.
+BODY_IDLE_SECONDS = 300.0
 # A caller who reads nothing for so long has left, and gives back the place in the model.
 READING_IDLE_SECONDS = 300.0
 
@@ -39,6 +40,11 @@ log = logging.getLogger("dimora.server")
 
 ErrorBody = Callable[[DimoraError], bytes]
 Headers = list[tuple[bytes, bytes]]
+
+
+class BodyStalled(DimoraError):
+    status = 408
+    code = "body_stalled"
 
 
 class House(Protocol):
@@ -174,7 +180,7 @@ class Upload:
         more = True
         while more:
             try:
-                async with asyncio.timeout(UPLOAD_IDLE_SECONDS):
+                async with asyncio.timeout(BODY_IDLE_SECONDS):
                     message = await self._receive()
             except TimeoutError:
                 raise Cancelled("the upload stopped half-way", code="upload_stalled") from None
@@ -204,10 +210,17 @@ def _wanted_headers(headers: Headers, names: tuple[str, ...]) -> dict[str, str]:
 
 
 async def read_body(receive: Receive) -> bytes | None:
-    """The whole body; None when the caller left before its end."""
+    """The whole body; None when the caller left before its end.
+
+    Raises BodyStalled when nothing comes for too long.
+    """
     pieces = []
     while True:
-        message = await receive()
+        try:
+            async with asyncio.timeout(BODY_IDLE_SECONDS):
+                message = await receive()
+        except TimeoutError:
+            raise BodyStalled("the request body stopped half-way") from None
         if message["type"] == "http.disconnect":
             return None
         pieces.append(message.get("body", b""))
@@ -240,6 +253,7 @@ class Answering:
         self._promised = False
         self._place: Queued | None = None
         self._stopping = False
+        self._reads_no_more = False
 
     async def run(self, receive: Receive) -> None:
         """Returns when the answer is written or the caller has left; no work goes on after."""
@@ -317,7 +331,9 @@ class Answering:
     async def _tell_place(self) -> None:
         """Begin the response early, for a caller who waits in the queue."""
         if self._place is not None and not self._open:
-            await self._write(self._place)
+            # Nobody waits for this task; the next event finds the same.
+            with contextlib.suppress(_ReadsNoMore):
+                await self._write(self._place)
 
     async def _write(self, event: Event) -> None:
         frame = self._answer.frame(event)
@@ -346,10 +362,13 @@ class Answering:
 
     async def _send(self, message: MutableMapping[str, Any]) -> None:
         """Waits while much of what was sent before is still to be read."""
+        if self._reads_no_more:
+            raise _ReadsNoMore
         try:
             async with asyncio.timeout(READING_IDLE_SECONDS):
                 await self._deliver(message)
         except TimeoutError:
+            self._reads_no_more = True
             raise _ReadsNoMore from None
 
     def _opening_of(self, first: Event) -> Opening:
@@ -358,12 +377,15 @@ class Answering:
         return Opening()
 
     async def _fail(self, error: DimoraError) -> None:
-        if not self._open:
-            self._open = True
-            await self._refuse(error)
-        elif self._answer.streaming and not self._promised:
-            body = self._answer.failure(error)
-            await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        """Tell how it failed, as far as that can still be told."""
+        # The work is over already: that nobody reads this changes nothing.
+        with contextlib.suppress(_ReadsNoMore):
+            if not self._open:
+                self._open = True
+                await self._refuse(error)
+            elif self._answer.streaming and not self._promised:
+                body = self._answer.failure(error)
+                await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def _refuse(self, error: DimoraError) -> None:
         body = self._answer.refusal(error)

@@ -24,6 +24,11 @@ BACKLOG = 2048
 # How long answers may go on after a signal to stop.
 GRACE_SECONDS = 3
 KEEP_ALIVE_SECONDS = 75
+# The open files a server asks for, connections among them; macOS says more than it grants.
+_MOST_FILES = 65_536
+_FILES_ON_MACOS = 10_240
+# Of these so many are kept for models, logs and workers, however many connect.
+_KEPT_FILES = 256
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -102,6 +107,25 @@ def _bind_problem(why: OSError) -> str:
     return why.strerror or "the address cannot be used"
 
 
+def raise_file_limit() -> int:
+    """Ask for as many open files as this process may have; returns how many there may be."""
+    if sys.platform == "win32":
+        return _MOST_FILES
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    now, most = (
+        _MOST_FILES if limit == resource.RLIM_INFINITY else min(limit, _MOST_FILES)
+        for limit in (soft, hard)
+    )
+    for wanted in (most, _FILES_ON_MACOS):
+        if wanted > now:
+            with contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+                return wanted
+    return now
+
+
 def _choose_runner() -> Callable[..., None]:
     try:
         import uvloop
@@ -116,6 +140,12 @@ async def _serve(
     import uvicorn
 
     from dimora.server.app import build_app
+    from dimora.server.connections import BoundedHttp
+
+    files = raise_file_limit()
+
+    class Connection(BoundedHttp):
+        most_connections = files - min(_KEPT_FILES, files // 2)
 
     class Server(uvicorn.Server):
         """Tells when it is ready, and leaves quietly at a signal instead of raising it again."""
@@ -139,6 +169,7 @@ async def _serve(
 
     config = uvicorn.Config(
         build_app(house, settings),
+        http=Connection,
         log_config=None,
         access_log=False,
         server_header=False,

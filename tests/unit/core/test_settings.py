@@ -129,6 +129,70 @@ def test_a_key_that_is_no_key_stops_the_start_without_showing_it(tmp_path, value
     assert "0123456789abcdef" not in caught.value.text
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["{0}", "{0}:short", "{0}:", "anna:{0}:", "bo:abcdefghijklmnop,{0}", "anna:{0}:user:more"],
+)
+def test_a_key_in_the_place_of_its_name_is_told_by_its_number(tmp_path, value):
+    secret = "s3cr3t-0123456789abcdef"
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, DIMORA_API_KEYS=value.format(secret))
+    assert secret not in caught.value.text
+    assert f"entry {value.count(',') + 1} " in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HF_ENDPOINT", "https://user:s3cr3t@hub.example"),
+        ("HF_ENDPOINT", "https://hub.example?token=s3cr3t"),
+        ("DIMORA_REGISTRIES", "registry.example,user:s3cr3t@registry.example"),
+    ],
+)
+def test_an_address_with_a_secret_is_refused_without_showing_it(tmp_path, name, value):
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, **{name: value})
+    assert "s3cr3t" not in caught.value.text
+    assert f"${name} must " in caught.value.message
+
+
+def test_spaces_around_the_words_of_a_key_are_no_part_of_it(tmp_path):
+    spaced, plain = " anna : a-key-of-many-letters : owner , ", "anna:a-key-of-many-letters:owner"
+    first, second = (load(tmp_path, DIMORA_API_KEYS=value).api_keys for value in (spaced, plain))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "roles = []",
+        'roles = "owner"',
+        "roles = [1]",
+        'roles = [""]',
+        'role = ""',
+        'sha256 = "0123"',
+        f'sha256 = "{"è" * 64}"',
+        f'sha256 = "{"a" * 64}\\n"',
+        f"sha256 = {'1' * 64}",
+    ],
+)
+def test_a_table_of_a_key_that_would_give_something_else_than_it_says_is_refused(tmp_path, line):
+    (tmp_path / "dimora.toml").write_text(
+        f'[[api_keys]]\nuser = "bo"\nkey = "0123456789abcdef"\n{line}\n'
+    )
+    with pytest.raises(ConfigurationError, match="entry 1 "):
+        load(tmp_path)
+
+
+def test_the_hash_of_a_key_is_kept_as_it_is_compared(tmp_path):
+    digest = hashlib.sha256(b"a-key-of-many-letters").hexdigest()
+    (tmp_path / "dimora.toml").write_text(
+        f'[[api_keys]]\nuser = "bo"\nsha256 = "{digest.upper()}"\nroles = ["reader", "user"]\n'
+    )
+    (bo,) = load(tmp_path).api_keys
+    assert (bo.sha256, bo.roles) == (digest, ("reader", "user"))
+
+
 def test_sizes_and_lists_are_read(tmp_path):
     settings = load(tmp_path, DIMORA_MEMORY_LIMIT="1.5G", OLLAMA_ORIGINS="https://a, https://b")
     assert settings.memory_limit_bytes == int(1.5 * 2**30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 
@@ -463,3 +464,60 @@ async def test_a_caller_who_reads_no_more_gives_back_what_the_answer_holds(
     assert house.ended == ["GeneratorExit"]
     assert len(response.chunks) <= 1
     assert not response.finished
+
+
+async def test_a_place_in_the_queue_that_nobody_reads_ends_the_wait_and_is_no_stray_error(
+    make_caller, monkeypatch
+):
+    monkeypatch.setattr(answering, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(answering, "READING_IDLE_SECONDS", 0.05)
+    strays = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, about: strays.append(about))
+    going_on = asyncio.Event()
+
+    async def waiting(request):
+        yield Queued(place=4)
+        await going_on.wait()
+        yield Queued(place=3)
+
+    caller, house = make_caller(waiting)
+    call = caller.begin("POST", "/api/generate", GENERATE)
+    call.response.reading.clear()
+    await asyncio.wait_for(call.response.begun.wait(), 2)
+    await asyncio.sleep(0.1)
+    # Whoever would read again now has missed something in between.
+    call.response.reading.set()
+    going_on.set()
+    response = await call.finish()
+    assert (response.chunks, house.ended) == ([], ["GeneratorExit"])
+    del call
+    gc.collect()
+    assert strays == []
+
+
+@pytest.mark.parametrize("body", [GENERATE, WHOLE])
+async def test_an_error_that_nobody_reads_is_no_defect(make_caller, monkeypatch, caplog, body):
+    monkeypatch.setattr(answering, "READING_IDLE_SECONDS", 0.05)
+
+    async def dying(request):
+        yield TextPiece(text="Buon")
+        call.response.reading.clear()
+        raise WorkerDied("killed")
+
+    caller, house = make_caller(dying)
+    call = caller.begin("POST", "/api/generate", body)
+    with caplog.at_level(logging.INFO, "dimora"):
+        await call.finish()
+    assert house.ended == ["WorkerDied"]
+    assert "defect" not in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/v1/chat/completions"])
+async def test_a_body_that_stops_half_way_is_given_up(make_caller, monkeypatch, path):
+    monkeypatch.setattr(answering, "BODY_IDLE_SECONDS", 0.01)
+    caller, house = make_caller(two_words)
+    call = caller.begin("POST", path, b"")
+    call.unread[:] = []
+    response = await call.finish()
+    assert (response.status, house.asked) == (408, [])
+    assert "half-way" in response.body.decode()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from dimora.core.errors import ConfigurationError
@@ -27,3 +30,14 @@ def test_a_wider_bind_without_keys_is_refused_with_its_origin_and_its_mending(ho
 
 def test_a_wider_bind_with_keys_may_start():
     check_bind(Settings(host=Address("0.0.0.0", 1), api_keys=KEYS), {})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_server_may_open_as_many_files_as_it_is_granted():
+    program = (
+        "import resource; kind = resource.RLIMIT_NOFILE; resource.setrlimit(kind, (200, 900));"
+        "from dimora.server.serve import raise_file_limit as ask;"
+        "print(ask(), ask(), resource.getrlimit(kind))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "900 900 (900, 900)\n", done.stderr

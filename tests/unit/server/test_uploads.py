@@ -106,7 +106,7 @@ async def test_a_sender_who_leaves_after_the_body_ends_the_work(make_caller):
 
 
 async def test_an_upload_that_stalls_is_given_up(make_caller, monkeypatch):
-    monkeypatch.setattr(answering, "UPLOAD_IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(answering, "BODY_IDLE_SECONDS", 0.01)
     caller, house, _ = storing(make_caller)
     call = caller.begin("POST", PATH, b"")
     call.unread[:] = []
