@@ -18,10 +18,11 @@ class Identities:
 
     def __init__(self, settings: Settings) -> None:
         self._keys = settings.api_keys
-        for key in self._keys:
-            if unknown := set(key.roles) - set(GRANTS):
+        for number, key in enumerate(self._keys, 1):
+            if set(key.roles) - set(GRANTS):
+                # Where a name was forgotten, a part of the key stands in the place of the role.
                 raise ConfigurationError(
-                    f"setting api_keys gives {key.user!r} an unknown role {min(unknown)!r}",
+                    f"setting api_keys gives entry {number} a role that is not known",
                     hint=f"roles are: {', '.join(GRANTS)}",
                 )
 
