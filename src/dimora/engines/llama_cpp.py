@@ -49,7 +49,8 @@ from dimora.tasks.options import LoadOptions, Sampling
 
 # A UNIX socket's path has room for 107 bytes and a terminating zero.
 _SOCKET_PATH_LIMIT = 107
-_EMBED_BATCH = 32
+# Texts in a request: the server looks for a client that left only when a second passes without one.
+_EMBED_BATCH = 8
 _AS_IT_IS = -1
 _SAMPLERS = ("penalties", "top_k", "typ_p", "top_p", "min_p", "temperature")
 # Marks that some models have as control tokens, which the server would leave out of the text.

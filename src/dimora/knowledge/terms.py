@@ -8,8 +8,9 @@ from functools import lru_cache
 
 from dimora.core.languages import is_common_word
 
-# Which words of a piece become terms, and how, is part of every file; another number makes their
-# indexes anew. Python's tables of letters are part of it as well.
+# How words become terms is part of every file; another number makes their indexes anew, and so
+# would whatever an index may keep of words that are gone. Python's tables of letters are part of it
+# as well.
 VERSION = f"2/{unicodedata.unidata_version}"
 _WORD = re.compile(r"[^\W_]+")
 _LONGEST = 40

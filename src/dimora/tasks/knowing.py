@@ -78,9 +78,9 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def words(self) -> str:
-        """What is embedded and searched: the text under its headings. Those above may have no other
-        text of their own; beyond as many as HTML has levels, the middle ones are left out."""
-        return "\n".join((*self.headings[:1], *self.headings[1:][-5:], self.text))
+        """What is embedded and searched: the text under its last two headings. With all of them
+        answers were found no better, and refused more often (bench/BENCHMARKS.md)."""
+        return "\n".join((*self.headings[-2:], self.text))
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):

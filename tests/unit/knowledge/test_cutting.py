@@ -44,18 +44,6 @@ async def test_a_heading_of_the_same_level_takes_the_place_of_the_last_and_of_th
     assert [p.headings for p in await cut_whole(made)] == [("One", "Below"), ("Two",)]
 
 
-async def test_the_words_of_every_heading_above_are_those_of_a_piece():
-    heads = [heading(f"head{level}", level) for level in range(1, 5)]
-    (piece,) = await cut_whole(document(*heads, paragraph("text")))
-    assert piece.words == "head1\nhead2\nhead3\nhead4\ntext"
-
-
-async def test_of_very_many_headings_the_first_and_the_last_are_words_of_a_piece():
-    heads = [heading(f"head{level}", level) for level in range(1, 30)]
-    (piece,) = await cut_whole(document(*heads, paragraph("text")))
-    assert piece.words.split() == ["head1", *[f"head{n}" for n in range(25, 30)], "text"]
-
-
 async def test_a_heading_with_nothing_under_it_is_text():
     made = document(heading("Alone"), heading("Other"), paragraph("text"), heading("Last", 2))
     pieces = await cut_whole(made)
