@@ -46,7 +46,7 @@ class Target:
 
     def complete(self, prompt: str, tokens: int, temperature: float = 0) -> Stream:
         """Stream one answer of exactly `tokens` tokens where the model does not stop."""
-        body = {"prompt": prompt, "max_tokens": tokens, "temperature": temperature}
+        body = {"prompt": prompt, "max_tokens": tokens} | _varied(temperature)
         return self._stream("/v1/completions", body | self.extra)
 
     def extract(self, text: str, schema: dict[str, Any]) -> Stream:
@@ -154,7 +154,7 @@ class OllamaTarget(Target):
     out, so that a model may end an answer early."""
 
     def complete(self, prompt: str, tokens: int, temperature: float = 0) -> Stream:
-        options = {"num_predict": tokens, "temperature": temperature} | self.extra
+        options = {"num_predict": tokens} | _varied(temperature) | self.extra
         body = {"model": self.model, "prompt": prompt, "raw": True, "options": options}
         return self._timed("/api/generate", body, b"{")
 
@@ -175,6 +175,12 @@ class OllamaTarget(Target):
         stream.prompt_tokens = event.get("prompt_eval_count") or stream.prompt_tokens
         stream.output_tokens = event.get("eval_count") or stream.output_tokens
         return event.get("response") or (event.get("message") or {}).get("content") or ""
+
+
+def _varied(temperature: float) -> dict[str, object]:
+    """A model that may not end its answer likes to write one token again and again, and the house
+    stops that: where chance is allowed, words that were written get a little less likely."""
+    return {"temperature": temperature, "frequency_penalty": 0.3 if temperature else 0}
 
 
 def spread(values: list[float]) -> str:
