@@ -23,7 +23,7 @@ import msgspec
 
 from dimora.cli.reading import Texts, text_of
 from dimora.core.errors import BadRequest
-from dimora.storage.disk import discard, temporary_for
+from dimora.storage.disk import discard, open_private, temporary_for
 
 HASH, INPUT, ERROR = "hash", "input", "error"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -208,7 +208,7 @@ class Table:
         """A new file for its owner only; one that is there keeps the rights it has."""
         scratch = temporary_for(self._path)
         try:
-            with open(scratch, "x", encoding="utf-8", newline="", opener=_open_private) as file:
+            with open(scratch, "x", encoding="utf-8", newline="", opener=open_private) as file:
                 if self._is_csv:
                     file.write(self._head())
                 file.writelines(lines)
@@ -219,10 +219,6 @@ class Table:
             scratch.replace(self._path)
         finally:
             discard(scratch)
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _read_csv(source: io.StringIO, delimiter: str = ",") -> tuple[list[str], list[dict[str, Any]]]:

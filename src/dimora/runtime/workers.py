@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import subprocess
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import psutil
 
@@ -22,7 +21,7 @@ from dimora.core.frames import FrameReader, pack
 from dimora.core.worker_processes import reap, start_process
 from dimora.prompts.prompt import Prompt
 from dimora.runtime import messages
-from dimora.storage.disk import make_private_directory
+from dimora.storage.disk import make_private_directory, open_private
 from dimora.tasks.base import Embedded, Finish, TextsToEmbed, Token
 from dimora.tasks.options import Sampling
 
@@ -162,7 +161,8 @@ class Blank:
         self._ours, theirs = socket.socketpair()
         self._ours.setblocking(False)
         try:
-            with _open_private(log_path) as log:
+            make_private_directory(log_path.parent)
+            with open(log_path, "ab", opener=open_private) as log:
                 self._process = start_process("dimora.runtime.worker", theirs, log)
         except BaseException:
             self._ours.close()
@@ -235,11 +235,6 @@ class Blanks:
         spare, self._spare = self._spare, None
         if spare is not None:
             await spare.stop()
-
-
-def _open_private(path: Path) -> BinaryIO:
-    make_private_directory(path.parent)
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
 
 class _Asked:

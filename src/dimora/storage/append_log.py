@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from dimora.storage.disk import make_private_directory, settle_file
+from dimora.storage.disk import make_private_directory, open_private, settle_file
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -100,7 +100,7 @@ class AppendLog:
     def _fill_reserve(self) -> None:
         """In its place: one that a kill left half written is short, and filled the next time."""
         try:
-            with open(self._reserve, "wb", opener=_open_private) as file:
+            with open(self._reserve, "wb", opener=open_private) as file:
                 # Chance bytes: what compresses well would hold less room than it seems to.
                 file.write(os.urandom(self._reserve_bytes))
                 file.flush()
@@ -137,7 +137,3 @@ def _is_cut(file: int) -> bool:
         # Another process may be in the middle of it, for less than this.
         time.sleep(0.001)
     return True
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -117,6 +117,11 @@ def settle_directory(path: Path) -> None:
         os.close(directory)
 
 
+def open_private(path: str, flags: int) -> int:
+    """An `opener` for files that only their owner may read."""
+    return os.open(path, flags, 0o600)
+
+
 def discard(path: Path) -> None:
     """Remove what was not finished, if it can be. A sweep takes what a failing disk keeps, and the
     error that is on its way tells more than one of this would."""
