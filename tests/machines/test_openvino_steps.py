@@ -6,10 +6,15 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from dimora.core.processor import processor_features
 from dimora.engines import openvino
 from dimora.engines._guesses import Guesses
+from dimora.engines._openvino_folders import ready_folder
+from dimora.engines._openvino_network import Row
+from dimora.engines._openvino_paged import PagedDecoder
 from dimora.engines._step_costs import StepCosts
 from dimora.engines.base import Cancellation, EngineSettings, ModelFiles
 from dimora.prompts.prompt import Prompt
@@ -99,3 +104,27 @@ def test_nobody_is_told_by_the_cache_what_another_scope_has_asked(client: Worker
     assert written(client, Prompt(text=text, scope="one"), 2)[1].cached_tokens > 100
     assert written(client, Prompt(text=text, scope="another"), 2)[1].cached_tokens == 0
     assert written(client, Prompt(text=text), 2)[1].cached_tokens == 0
+
+
+@pytest.mark.skipif(
+    {"amx_bf16", "avx512_bf16"}.isdisjoint(processor_features().split()),
+    reason="the processor knows no brain floats",
+)
+def test_scores_after_reading_with_brain_floats_are_those_after_bytes(
+    smollm2_path: Path, client: WorkerClient, tmp_path: Path
+) -> None:
+    tokens = client.tokenize(LONG)[:200]
+    blocks = range(8)
+    model = read_model(smollm2_path, tmp_path)
+    hints = {"KV_CACHE_PRECISION": "f16", "INFERENCE_PRECISION_HINT": "f32"}
+    scores = []
+    with ready_folder(str(smollm2_path), model, str(tmp_path), str(tmp_path)) as folder:
+        for brain_blocks in (0, 8):
+            decoder = PagedDecoder(folder, 8, hints, brain_blocks=brain_blocks)
+            decoder.step([Row(tokens[:96], 0, blocks, False)])
+            decoder.step([Row(tokens[96:190], 96, blocks, False)])
+            scores.append(decoder.step([Row(tokens[190:], 190, blocks, True)])[0].copy())
+    assert scores[0].argmax() == scores[1].argmax()
+    # Both are rounded, in different ways: to 8 bits by block, and to the 8 bits of a brain float.
+    off = scores[1] - scores[0]
+    assert 0 < np.std(off) < 0.1 * np.std(scores[0])

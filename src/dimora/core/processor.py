@@ -55,6 +55,11 @@ def has_amx() -> bool:
     return "amx_tile" in processor_features().split()
 
 
+def multiplies_brain_floats() -> bool:
+    """Whether an x86 processor multiplies whole tiles of brain floats, as those with AMX do."""
+    return "amx_bf16" in processor_features().split()
+
+
 def multiplies_bytes() -> bool:
     """Whether an x86 processor adds up products of bytes in one instruction, as those with VNNI do;
     true where it does not say."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dimora.core.errors import DimoraError, InternalError, WorkerDied
 from dimora.engines._guesses import Guesses
 from dimora.engines._kv_blocks import Blocks
-from dimora.engines._openvino_paged import Row
+from dimora.engines._openvino_network import Row
 from dimora.engines._sampling import Sampler, log_probabilities
 from dimora.engines._step_costs import LEAST_TOKENS, Pace, StepCosts
 from dimora.tasks.base import TopToken

@@ -1,17 +1,20 @@
 """How much memory OpenVINO takes for a model on CPUs, before it is loaded.
 
-The matrices of a GGUF are packed once for the registers, with a 32-bit scale for each block; the
-folder they came from is mapped and its pages are given back. Only the words that are read are
-looked up where they lie. All constants were measured with `bench/footprints.py` on x86-64 with AMX;
-where bytes are not multiplied it takes up to a fifth more.
+The matrices of a GGUF are packed once for the registers, with a 32-bit scale for each block, and
+once more where long prompts are read with brain floats; the folder they came from is mapped and its
+pages are given back. Only the words that are read are looked up where they lie. All constants were
+measured with `bench/footprints.py` on x86-64 with AMX; where bytes are not multiplied it takes up
+to a fifth more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
+from dimora.core.processor import multiplies_brain_floats
 from dimora.engines._anatomy import Anatomy, Part, anatomy_of
-from dimora.engines._openvino_paged import BLOCK_TOKENS
+from dimora.engines._openvino_network import BLOCK_TOKENS
 from dimora.tasks.advice import Footprint
 from dimora.tasks.base import Model
 from dimora.tasks.options import LoadOptions
@@ -33,6 +36,8 @@ _EIGHT_BITS = _Held(block=1.13, both=2.2, reading=1.1, writing=1.13, read=1.13)
 # Where blocks have a minimum too, and the matrix that writes words is laid out in 8 bits.
 _FOUR_BITS_AND_RESTS = _Held(block=0.67, both=1.7, reading=0.56, writing=1.13, read=0.67)
 _SIXTEEN_BITS = _Held(block=6.5, both=6.0, reading=2.0, writing=6.5, read=2.0)
+# Computed with as they are.
+_BRAIN_FLOATS = _Held(block=2.05, both=2.05, reading=2.0, writing=2.05, read=2.0)
 _HELD = {
     "Q4_0": _Held(block=0.63, both=1.2, reading=0.56, writing=0.63, read=0.63),
     "Q4_1": _FOUR_BITS_AND_RESTS,
@@ -52,6 +57,11 @@ _PAST_TOKEN_BYTES = 3584
 _BLOCK_BYTES = 1_700_000
 _PROCESS_BYTES = 138 * 2**20
 _WORD_BYTES = 250
+# What a network that only reads holds of the same matrices, in proportion.
+_COPIED = 1.2
+_WIDE_TYPES = frozenset({"F32", "F16", "BF16"})
+# Of all memory, for the weights and their copy.
+_SHARE_FOR_COPIES = 0.25
 
 
 def footprint(model: Model, options: LoadOptions) -> Footprint:
@@ -62,10 +72,14 @@ def footprint(model: Model, options: LoadOptions) -> Footprint:
     step = _FEED_FORWARD_COPIES * anatomy.feed_forward + _WIDTH_COPIES * anatomy.width
     compute = _STEP_TOKENS * _NUMBER_BYTES * step + _PAST_TOKEN_BYTES * options.num_ctx
     weights, read = _weights(model, anatomy)
+    windows, networks = options.parallel, 1
+    if reads_brain_floats(model):
+        weights += round(_COPIED * _held_by_blocks(anatomy, _HELD))
+        windows, networks = windows + 1, 2
     return Footprint(
         weights_bytes=weights,
-        kv_cache_bytes=round(kv_per_token * blocks * BLOCK_TOKENS * options.parallel),
-        compute_bytes=round(compute) + _BLOCK_BYTES * anatomy.blocks,
+        kv_cache_bytes=round(kv_per_token * blocks * BLOCK_TOKENS * windows),
+        compute_bytes=round(compute) + _BLOCK_BYTES * anatomy.blocks * networks,
         overhead_bytes=_PROCESS_BYTES + _WORD_BYTES * anatomy.vocabulary,
         read_bytes_per_token=read,
         read_bytes_per_past_token=round(kv_per_token),
@@ -73,24 +87,45 @@ def footprint(model: Model, options: LoadOptions) -> Footprint:
     )
 
 
+def reads_brain_floats(model: Model) -> bool:
+    """Whether long prompts are read by a network of their own, with a copy of the weights: where
+    the processor is made for it and the copies take no more than a part of the machine."""
+    import psutil
+
+    if not (computes_with_bytes(model) and multiplies_brain_floats()):
+        return False
+    weights, _ = _weights(model, anatomy_of(model))
+    return 2 * weights <= psutil.virtual_memory().total * _SHARE_FOR_COPIES
+
+
+def computes_with_bytes(model: Model) -> bool:
+    """Whether numbers are rounded to 8 bits for the matrices, as suits the blocks of a GGUF."""
+    is_gguf = model.summary.details.format == "gguf"
+    return is_gguf and not set(model.tensor_types) <= _WIDE_TYPES
+
+
 def _weights(model: Model, anatomy: Anatomy) -> tuple[int, int]:
     """Bytes held, and bytes read to write one token."""
     if anatomy.reading is None:
         # A folder of its own format: as it lies in the file, and packed.
         return 2 * model.engine_bytes, model.engine_bytes
-    held = read = 0.0
-    for part in anatomy.matrices:
-        held += part.parameters * _held(part).block
-        read += part.parameters * _held(part).read
-    writing = anatomy.writing or anatomy.reading
-    read += writing.parameters * _held(writing).read
+    is_brain = not computes_with_bytes(model) and multiplies_brain_floats()
+    ways = dict.fromkeys(_WIDE_TYPES, _BRAIN_FLOATS) if is_brain else _HELD
+    held = _held_by_blocks(anatomy, ways)
+    read = sum(part.parameters * _held(part, ways).read for part in anatomy.matrices)
+    reading, writing = anatomy.reading, anatomy.writing or anatomy.reading
+    read += writing.parameters * _held(writing, ways).read
     if anatomy.writing is None:
-        held += anatomy.reading.parameters * _held(anatomy.reading).both
+        held += reading.parameters * _held(reading, ways).both
     else:
-        held += anatomy.reading.parameters * _held(anatomy.reading).reading
-        held += anatomy.writing.parameters * _held(anatomy.writing).writing
+        held += reading.parameters * _held(reading, ways).reading
+        held += writing.parameters * _held(writing, ways).writing
     return round(held), round(read)
 
 
-def _held(part: Part) -> _Held:
-    return _HELD.get(part.type, _EIGHT_BITS)
+def _held_by_blocks(anatomy: Anatomy, ways: Mapping[str, _Held]) -> float:
+    return sum(part.parameters * _held(part, ways).block for part in anatomy.matrices)
+
+
+def _held(part: Part, ways: Mapping[str, _Held]) -> _Held:
+    return ways.get(part.type, _EIGHT_BITS)

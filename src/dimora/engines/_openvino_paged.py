@@ -1,74 +1,52 @@
 """A decoder on OpenVINO that reads tokens of several texts in one step, into a paged cache.
 
-The graph of a folder is turned from one with states to one with paged attention
-(arxiv.org/abs/2309.06180), and gives scores only for the tokens they are wanted for. Nothing here
-knows requests: see `_openvino_driver` for what is read when.
+Processors with AMX multiply brain floats (16 bits, of which 8 are the exponent) several times as
+fast as bytes, but only many rows of them at once. So there long pieces of prompts are read by a
+network that computes with brain floats throughout, and what it found is put into the cache of the
+one that writes. All scores come from the latter. Nothing here knows requests: see
+`_openvino_driver` for what is read when, and `docs/decisions/0020` for why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from dimora.engines._mapped_files import release_pages
-from dimora.engines._openvino_folders import GRAPH
+from dimora.engines._openvino_network import BLOCK_TOKENS, Network, Row
 
 if TYPE_CHECKING:
     import numpy
-    import openvino
     from numpy.typing import NDArray
 
-BLOCK_TOKENS = 32
-_CACHES = ("key_cache.", "value_cache.")
-_WANTED = "wanted"
-
-
-class Row(NamedTuple):
-    """New tokens of one text, after `past` ones that were read or are in rows before this;
-    `blocks` has room for all. `wanted` tells whether scores are, for what comes after them.
-
-    A row of one token is read exactly as if it were alone, whatever else is in the step; longer
-    ones are added up in another order.
-    """
-
-    tokens: Sequence[int]
-    past: int
-    blocks: Sequence[int]
-    wanted: bool
+# Fewer tokens are read as fast as bytes.
+_LEAST_BRAIN_TOKENS = 32
+# Of a prompt so many are left to the network that gives the scores: one alone would be read in
+# another way than with others.
+_TAIL_TOKENS = 2
 
 
 class PagedDecoder:
-    """A compiled model and its cache; for one thread at a time.
+    """For one thread at a time. With `brain_blocks`, as many as the longest text needs, long rows
+    are read with brain floats.
 
     Raises RuntimeError when OpenVINO cannot load the folder.
     """
 
-    def __init__(self, folder: Path, blocks: int, properties: dict[str, Any]) -> None:
-        import openvino
-
-        core = openvino.Core()
-        model = core.read_model(folder / GRAPH)
-        _to_pages(model)
-        compiled = core.compile_model(model, "CPU", properties)
-        self._request = compiled.create_infer_request()
-        names = {name for port in compiled.inputs for name in port.get_names()}
-        self._takes_positions = "position_ids" in names
-        self._caches: list[NDArray[Any]] = []
-        for port in compiled.inputs:
-            name = port.get_any_name()
-            if name.startswith(_CACHES):
-                shape = [
-                    blocks,
-                    *(side.get_length() for side in list(port.get_partial_shape())[1:]),
-                ]
-                cache = openvino.Tensor(port.get_element_type(), shape)
-                self._request.set_tensor(name, cache)
-                self._caches.append(cache.data)
-        # By their real names: links to them, and the folder, may be gone when a size comes first.
-        self._files = [path.resolve() for path in folder.rglob("*.bin")]
-        self._sizes: set[int] = set()
+    def __init__(
+        self, folder: Path, blocks: int, properties: dict[str, Any], *, brain_blocks: int = 0
+    ) -> None:
+        self._reader: _Reader | None = None
+        if not brain_blocks:
+            self._network = Network(folder, blocks, properties)
+            return
+        with ThreadPoolExecutor(1) as beside:
+            # Both compile for seconds, each on one core most of the time.
+            brain = properties | {"INFERENCE_PRECISION_HINT": "bf16"}
+            reading = beside.submit(Network, folder, brain_blocks, brain, scores=False)
+            self._network = Network(folder, blocks, properties)
+            self._reader = _Reader(reading.result(), self._network.caches)
 
     def step(self, rows: Sequence[Row]) -> NDArray[numpy.float32]:
         """Reads all tokens; scores of shape (rows that want them, vocabulary), until the next step.
@@ -77,67 +55,76 @@ class PagedDecoder:
         """
         import numpy as np
 
-        lengths = [len(row.tokens) for row in rows]
-        ends = list(accumulate(lengths))
-        pages = [
-            row.blocks[: -(-(row.past + length) // BLOCK_TOKENS)]
-            for row, length in zip(rows, lengths, strict=True)
-        ]
-        self._set("input_ids", np.array([t for row in rows for t in row.tokens], np.int64))
-        if self._takes_positions:
-            places = [np.arange(row.past, row.past + len(row.tokens)) for row in rows]
-            self._set("position_ids", np.concatenate(places))
-        self._set("past_lens", np.array([row.past for row in rows], np.int32))
-        self._set("subsequence_begins", np.array([0, *ends], np.int32))
-        self._set("block_indices", np.array([n for page in pages for n in page], np.int32))
-        self._set("block_indices_begins", np.array([0, *accumulate(map(len, pages))], np.int32))
-        longest = max(row.past + length for row, length in zip(rows, lengths, strict=True))
-        self._set("max_context_len", np.array(longest, np.int32))
-        wanted = [end - 1 for row, end in zip(rows, ends, strict=True) if row.wanted]
-        # The graph gives at least one row.
-        self._set(_WANTED, np.array(wanted or [0], np.int64))
-        self._request.infer()
-        self._let_go(ends[-1])
-        scores: NDArray[np.float32] = self._request.get_tensor("logits").data
-        return scores.reshape(-1, scores.shape[-1])[: len(wanted)]
+        if self._reader is None:
+            return self._network.scores(rows)
+        rest = [left for row in rows if (left := self._reader.take(row)) is not None]
+        if not rest:
+            return np.empty((0, 0), np.float32)
+        self._reader.forget(page for row in rest for page in row.new_pages)
+        return self._network.scores(rest)
 
     def copy_block(self, source: int, target: int) -> None:
         """From now on the target holds what the source does."""
-        for cache in self._caches:
+        for cache in self._network.caches:
             cache[target] = cache[source]
-
-    def _let_go(self, tokens: int) -> None:
-        """A step of a new size may have packed the matrices for the registers of another kernel;
-        that done, the file's own pages are needed no more."""
-        size = tokens.bit_length()
-        if size not in self._sizes:
-            self._sizes.add(size)
-            release_pages(self._files)
-
-    def _set(self, name: str, values: NDArray[Any]) -> None:
-        import openvino
-
-        self._request.set_tensor(name, openvino.Tensor(values))
+        if self._reader is not None:
+            self._reader.forget([target])
 
 
-def _to_pages(model: openvino.Model) -> None:
+class _Reader:
+    """Reads long pieces of texts, one at a time, and puts their keys and values into `caches`. Its
+    own cache has one text, which stays there as long as it is the same in theirs: a long text is
+    read piece by piece."""
+
+    def __init__(self, network: Network, caches: Sequence[NDArray[Any]]) -> None:
+        self._network = network
+        self._pairs = list(zip(network.caches, caches, strict=True))
+        self._pages: list[int] = []
+        self._tokens = 0
+
+    def take(self, row: Row) -> Row | None:
+        """Reads what is for it to read; returns what is left of the row."""
+        count = len(row.tokens) - (_TAIL_TOKENS if row.wanted else 0)
+        if count < _LEAST_BRAIN_TOKENS:
+            return row
+        self._read(row._replace(tokens=row.tokens[:count], wanted=False))
+        if count == len(row.tokens):
+            return None
+        return row._replace(tokens=row.tokens[count:], past=row.past + count)
+
+    def forget(self, pages: Iterable[int]) -> None:
+        """Others have written to these blocks of the caches."""
+        if not set(self._pages).isdisjoint(pages):
+            self._pages, self._tokens = [], 0
+
+    def _read(self, row: Row) -> None:
+        pages = list(row.pages)
+        before = -(-row.past // BLOCK_TOKENS)
+        if row.past != self._tokens or pages[:before] != self._pages:
+            for ours, theirs in self._pairs:
+                ours[:before] = to_brain(theirs[pages[:before]])
+        self._network.read([row._replace(blocks=range(len(pages)))])
+        first, within = divmod(row.past, BLOCK_TOKENS)
+        for ours, theirs in self._pairs:
+            # What was there before may be finer than a brain float.
+            theirs[pages[first], :, within:] = to_halves(ours[first, :, within:])
+            theirs[pages[first + 1 :]] = to_halves(ours[first + 1 : len(pages)])
+        self._pages, self._tokens = pages, row.past + len(row.tokens)
+
+
+def to_halves(brain: NDArray[numpy.uint16]) -> NDArray[numpy.float16]:
+    """Brain floats, given as their bits, as halves: the same numbers from 2**-14 to 65504, which is
+    far more than keys and values span; larger ones are infinite, as they are where halves are
+    computed."""
     import numpy as np
-    import openvino
-    from openvino import opset13 as ops
-    from openvino._offline_transformations import paged_attention_transformation
 
-    paged_attention_transformation(model)
-    scores = next((o for o in model.outputs if "logits" in o.get_names()), model.output(0))
-    node = scores.get_node().input_value(0).get_node()
-    while node.get_type_name() != "MatMul":
-        node = node.input_value(0).get_node()
-    wanted = ops.parameter([-1], openvino.Type.i64, name=_WANTED)
-    wanted.output(0).set_names({_WANTED})
-    # What is multiplied may be so several times: with the weights, and summed up with their rests.
-    whole = node.input_value(0)
-    readers = list(whole.get_target_inputs())
-    some = ops.gather(whole, wanted, ops.constant(np.int64(0)))
-    for reader in readers:
-        reader.replace_source_output(some.output(0))
-    model.add_parameters([wanted])
-    model.validate_nodes_and_infer_types()
+    with np.errstate(over="ignore"):
+        return (brain.astype(np.uint32) << 16).view(np.float32).astype(np.float16)
+
+
+def to_brain(halves: NDArray[numpy.float16]) -> NDArray[numpy.uint16]:
+    """The bits of the nearest brain floats, of two as near the even one."""
+    import numpy as np
+
+    bits = halves.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)

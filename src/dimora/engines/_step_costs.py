@@ -24,6 +24,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._tokens_per_second = 0.0
+        self._has_begun = False
 
     @property
     def tokens(self) -> int:
@@ -33,7 +34,12 @@ class Pace:
         return round(most / _TILE_TOKENS) * _TILE_TOKENS or LEAST_TOKENS
 
     def note(self, tokens: int, seconds: float) -> None:
-        if tokens >= LEAST_TOKENS:
+        if tokens < LEAST_TOKENS:
+            return
+        if not self._has_begun:
+            # Matrices are packed when they are first used, which takes longer than to read.
+            self._has_begun = True
+        else:
             self._tokens_per_second = _newer(self._tokens_per_second, tokens / max(seconds, 1e-6))
 
 

@@ -34,8 +34,10 @@ from dimora.engines._folder_links import linked_folder
 from dimora.engines._kv_blocks import Blocks
 from dimora.engines._openvino_driver import Ask, Driver, News
 from dimora.engines._openvino_folders import ready_folder
+from dimora.engines._openvino_memory import computes_with_bytes, reads_brain_floats
 from dimora.engines._openvino_memory import footprint as footprint
-from dimora.engines._openvino_paged import BLOCK_TOKENS, PagedDecoder, Row
+from dimora.engines._openvino_network import BLOCK_TOKENS, Row
+from dimora.engines._openvino_paged import PagedDecoder
 from dimora.engines._openvino_silence import silence
 from dimora.engines._reading import ENDS, Reading
 from dimora.engines._text_cuts import cut_text
@@ -53,7 +55,6 @@ _TOKENIZERS = ("llama-bpe", "qwen2", "smollm")
 # It drops the beginning of a text of more than 8192 tokens, silently. No token is shorter than a
 # byte and no character longer than four: pieces of this length are always read whole.
 _PIECE_CHARACTERS = 2000
-_WIDE_TYPES = frozenset({"F32", "F16", "BF16"})
 _LARGEST_LENGTH = 2**31 - 1
 # How vocabularies after SentencePiece write a blank, and a byte that is in no other piece.
 _BLANK = "\u2581".encode()
@@ -105,7 +106,10 @@ def load(
     if model.can("embedding"):
         return _openvino_embedding.load(files, model, options, settings)
     silence()
-    count = (math.ceil(options.num_ctx / BLOCK_TOKENS) + 1) * options.parallel
+    window = math.ceil(options.num_ctx / BLOCK_TOKENS) + 1
+    count = window * options.parallel
+    properties = _properties(model, options)
+    brain = window if reads_brain_floats(model) else 0
 
     def open_folder(*, anew: bool) -> OpenVino:
         with (
@@ -114,7 +118,7 @@ def load(
         ):
             # Both take long, each on one core most of the time.
             tokenizer = beside.submit(_tokenizer, folder)
-            decoder = PagedDecoder(folder, count, _properties(model, options))
+            decoder = PagedDecoder(folder, count, properties, brain_blocks=brain)
             # Packs the matrices as one token needs them; for many they are packed again.
             decoder.step([Row([0], 0, [0], wanted=True)])
             ends = _ends(folder) if files.folder else []
@@ -168,7 +172,7 @@ def _properties(model: Model, options: LoadOptions) -> dict[str, Any]:
     properties: dict[str, Any] = {"KV_CACHE_PRECISION": "f16"}
     if options.num_thread:
         properties["INFERENCE_NUM_THREADS"] = options.num_thread
-    if model.summary.details.format == "gguf" and not set(model.tensor_types) <= _WIDE_TYPES:
+    if computes_with_bytes(model):
         # Numbers between the layers stay whole, and each block of them is rounded to 8 bits for
         # its matrix: nearer to the file than 16 bits throughout, and faster at writing.
         properties["INFERENCE_PRECISION_HINT"] = "f32"

@@ -3,10 +3,13 @@ are in tests/machines/test_plan.py."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import msgspec
+import psutil
 import pytest
 
-from dimora.engines import SHELF
+from dimora.engines import SHELF, _openvino_memory
 from dimora.engines._anatomy import anatomy_of
 from dimora.tasks.base import Model, ModelDetails, ModelSummary
 from dimora.tasks.options import LoadOptions
@@ -146,12 +149,46 @@ def test_window_and_parallel_answers_both_count(engine):
     assert min(wide.total_bytes, many.total_bytes) > small.total_bytes
 
 
-def test_openvino_holds_sixteen_bit_weights_several_times():
+@pytest.fixture(params=[False, True], ids=["without AMX", "with AMX"])
+def brain(request, monkeypatch) -> bool:
+    monkeypatch.setattr(_openvino_memory, "multiplies_brain_floats", lambda: request.param)
+    return request.param
+
+
+def test_openvino_holds_sixteen_bit_weights_several_times_where_it_computes_with_floats(brain):
     wide = ("blk.0.ffn_up.weight", "F16", (1024, 10240))
     narrow = ("blk.0.ffn_up.weight", "Q4_0", (1024, 10240))
     held = footprint("openvino", model(WORDS, wide, **SMOLLM2)).weights_bytes
     four_bits = footprint("openvino", model(WORDS, narrow, **SMOLLM2)).weights_bytes
-    assert held > 3 * 1024 * 10240 * 2 > four_bits
+    if brain:
+        assert 1024 * 10240 * 2 < held < 1.2 * 1024 * 10240 * 2
+    else:
+        assert held > 3 * 1024 * 10240 * 2 > four_bits
+
+
+def of_four_bits() -> Model:
+    one = model(WORDS, ("blk.0.ffn_up.weight", "Q4_0", (1024, 10240)), **SMOLLM2)
+    details = ModelDetails(format="gguf")
+    summary = msgspec.structs.replace(one.summary, details=details)
+    return msgspec.structs.replace(one, summary=summary, tensor_types=("F16", "Q4_0"))
+
+
+def test_a_network_that_reads_is_in_the_estimate(brain, monkeypatch):
+    with_copy = footprint("openvino", of_four_bits())
+    monkeypatch.setattr(_openvino_memory, "multiplies_brain_floats", lambda: False)
+    alone = footprint("openvino", of_four_bits())
+    assert with_copy.kv_cache_bytes == alone.kv_cache_bytes * (1 + brain)
+    copied = with_copy.weights_bytes - alone.weights_bytes
+    assert copied == pytest.approx(0.756 * 1024 * 10240 * brain, rel=0.01)
+
+
+def test_weights_are_not_copied_where_that_takes_much_of_the_machine(monkeypatch):
+    monkeypatch.setattr(_openvino_memory, "multiplies_brain_floats", lambda: True)
+    weights = 0.63 * 1024 * 10240
+    for total, copied in ((9 * weights, True), (7 * weights, False)):
+        memory = SimpleNamespace(total=int(total))
+        monkeypatch.setattr(psutil, "virtual_memory", lambda memory=memory: memory)
+        assert _openvino_memory.reads_brain_floats(of_four_bits()) is copied
 
 
 def test_a_file_that_says_nothing_costs_its_size_and_the_process():

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dimora.core.errors import InternalError, WorkerDied
 from dimora.engines._kv_blocks import Blocks
 from dimora.engines._openvino_driver import Ask, Driver, News
-from dimora.engines._openvino_paged import BLOCK_TOKENS, Row
+from dimora.engines._openvino_network import BLOCK_TOKENS, Row
 from dimora.tasks.options import Sampling
 
 WORDS = 60
