@@ -60,7 +60,7 @@ _WORD_BYTES = 250
 # What a network that only reads holds of the same matrices, in proportion.
 _COPIED = 1.2
 _WIDE_TYPES = frozenset({"F32", "F16", "BF16"})
-# Of all memory, for the weights and their copy.
+# Of all memory for models, for the weights of one and their copy.
 _SHARE_FOR_COPIES = 0.25
 
 
@@ -73,7 +73,7 @@ def footprint(model: Model, options: LoadOptions) -> Footprint:
     compute = _STEP_TOKENS * _NUMBER_BYTES * step + _PAST_TOKEN_BYTES * options.num_ctx
     weights, read = _weights(model, anatomy)
     windows, networks = options.parallel, 1
-    if reads_brain_floats(model):
+    if reads_brain_floats(model, options):
         weights += round(_COPIED * _held_by_blocks(anatomy, _HELD))
         windows, networks = windows + 1, 2
     return Footprint(
@@ -87,15 +87,18 @@ def footprint(model: Model, options: LoadOptions) -> Footprint:
     )
 
 
-def reads_brain_floats(model: Model) -> bool:
+def reads_brain_floats(model: Model, options: LoadOptions) -> bool:
     """Whether long prompts are read by a network of their own, with a copy of the weights: where
-    the processor is made for it and the copies take no more than a part of the machine."""
+    the processor is made for it and both take no more than a part of the memory there is."""
     import psutil
 
     if not (computes_with_bytes(model) and multiplies_brain_floats()):
         return False
     weights, _ = _weights(model, anatomy_of(model))
-    return 2 * weights <= psutil.virtual_memory().total * _SHARE_FOR_COPIES
+    most = psutil.virtual_memory().total
+    if options.memory_limit_bytes:
+        most = min(most, options.memory_limit_bytes)
+    return 2 * weights <= most * _SHARE_FOR_COPIES
 
 
 def computes_with_bytes(model: Model) -> bool:

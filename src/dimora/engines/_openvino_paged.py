@@ -9,7 +9,7 @@ one that writes. All scores come from the latter. Nothing here knows requests: s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,7 @@ class PagedDecoder:
 
         if self._reader is None:
             return self._network.scores(rows)
-        rest = [left for row in rows if (left := self._reader.take(row)) is not None]
+        rest = self._reader.take(rows)
         if not rest:
             return np.empty((0, 0), np.float32)
         self._reader.forget(page for row in rest for page in row.new_pages)
@@ -72,44 +72,76 @@ class PagedDecoder:
 
 
 class _Reader:
-    """Reads long pieces of texts, one at a time, and puts their keys and values into `caches`. Its
-    own cache has one text, which stays there as long as it is the same in theirs: a long text is
-    read piece by piece."""
+    """Reads long pieces of texts and puts their keys and values into `caches`. Its own cache has
+    room for the longest text. The last it has read begins at its first block and stays there as
+    long as it is the same in theirs, since a long text is read piece by piece."""
 
     def __init__(self, network: Network, caches: Sequence[NDArray[Any]]) -> None:
         self._network = network
         self._pairs = list(zip(network.caches, caches, strict=True))
+        self._room = len(network.caches[0])
         self._pages: list[int] = []
         self._tokens = 0
 
-    def take(self, row: Row) -> Row | None:
-        """Reads what is for it to read; returns what is left of the row."""
-        count = len(row.tokens) - (_TAIL_TOKENS if row.wanted else 0)
-        if count < _LEAST_BRAIN_TOKENS:
-            return row
-        self._read(row._replace(tokens=row.tokens[:count], wanted=False))
-        if count == len(row.tokens):
-            return None
-        return row._replace(tokens=row.tokens[count:], past=row.past + count)
+    def take(self, rows: Sequence[Row]) -> list[Row]:
+        """Reads what is for it to read; returns what is left of the rows."""
+        pieces, rest = [], []
+        for row in rows:
+            count = len(row.tokens) - (_TAIL_TOKENS if row.wanted else 0)
+            if count < _LEAST_BRAIN_TOKENS:
+                rest.append(row)
+                continue
+            pieces.append(row._replace(tokens=row.tokens[:count], wanted=False))
+            if count < len(row.tokens):
+                rest.append(row._replace(tokens=row.tokens[count:], past=row.past + count))
+        for some in self._batches(pieces):
+            self._read(some)
+        return rest
 
     def forget(self, pages: Iterable[int]) -> None:
         """Others have written to these blocks of the caches."""
         if not set(self._pages).isdisjoint(pages):
             self._pages, self._tokens = [], 0
 
-    def _read(self, row: Row) -> None:
-        pages = list(row.pages)
-        before = -(-row.past // BLOCK_TOKENS)
-        if row.past != self._tokens or pages[:before] != self._pages:
+    def _batches(self, pieces: Sequence[Row]) -> Iterator[list[Row]]:
+        """As many at once as there is room for."""
+        batch, room = list[Row](), self._room
+        for piece in pieces:
+            if batch and len(piece.pages) > room:
+                yield batch
+                batch, room = [], self._room
+            batch.append(piece)
+            room -= len(piece.pages)
+        if batch:
+            yield batch
+
+    def _read(self, batch: Sequence[Row]) -> None:
+        placed, start = [], 0
+        # Who is read last may go on in the next step.
+        for row in reversed(batch):
+            self._place(row, start)
+            blocks = range(start, start + len(row.pages))
+            placed.append((row, row._replace(blocks=blocks)))
+            start = blocks.stop
+        self._network.read([here for _, here in placed])
+        for there, here in placed:
+            self._hand_over(there, here)
+        self._pages, self._tokens = list(batch[-1].pages), batch[-1].past + len(batch[-1].tokens)
+
+    def _place(self, row: Row, start: int) -> None:
+        """Has what is before its tokens in our blocks from `start` on."""
+        before = list(row.pages[: -(-row.past // BLOCK_TOKENS)])
+        if start or row.past != self._tokens or before != self._pages:
             for ours, theirs in self._pairs:
-                ours[:before] = to_brain(theirs[pages[:before]])
-        self._network.read([row._replace(blocks=range(len(pages)))])
-        first, within = divmod(row.past, BLOCK_TOKENS)
+                ours[start : start + len(before)] = to_brain(theirs[before])
+
+    def _hand_over(self, there: Row, here: Row) -> None:
+        within = there.past % BLOCK_TOKENS
+        (first, *others), (our_first, *our_others) = there.new_pages, here.new_pages
         for ours, theirs in self._pairs:
             # What was there before may be finer than a brain float.
-            theirs[pages[first], :, within:] = to_halves(ours[first, :, within:])
-            theirs[pages[first + 1 :]] = to_halves(ours[first + 1 : len(pages)])
-        self._pages, self._tokens = pages, row.past + len(row.tokens)
+            theirs[first, :, within:] = to_halves(ours[our_first, :, within:])
+            theirs[others] = to_halves(ours[our_others])
 
 
 def to_halves(brain: NDArray[numpy.uint16]) -> NDArray[numpy.float16]:

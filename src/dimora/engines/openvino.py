@@ -109,7 +109,7 @@ def load(
     window = math.ceil(options.num_ctx / BLOCK_TOKENS) + 1
     count = window * options.parallel
     properties = _properties(model, options)
-    brain = window if reads_brain_floats(model) else 0
+    brain = window if reads_brain_floats(model, options) else 0
 
     def open_folder(*, anew: bool) -> OpenVino:
         with (

@@ -134,6 +134,7 @@ def _load_options(model: Model, options: Options, settings: Settings, parallel: 
         use_mmap=full.use_mmap,
         num_thread=full.num_thread or 0,
         draft_num_predict=full.draft_num_predict or 0,
+        memory_limit_bytes=settings.memory_limit_bytes,
     )
 
 

@@ -201,7 +201,8 @@ _READERS: dict[str, Callable[[str], Any]] = {
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker is loaded with. `num_ctx` tokens for each of `parallel` answers at a time.
 
-    `draft_num_predict` is how many tokens a draft model guesses ahead.
+    `draft_num_predict` is how many tokens a draft model guesses ahead. `memory_limit_bytes` is for
+    all models together, 0 for what the machine has.
     """
 
     num_ctx: int
@@ -212,6 +213,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     use_mmap: bool | None = None
     num_thread: int = 0
     draft_num_predict: int = 4
+    memory_limit_bytes: int = 0
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):

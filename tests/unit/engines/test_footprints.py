@@ -185,10 +185,17 @@ def test_a_network_that_reads_is_in_the_estimate(brain, monkeypatch):
 def test_weights_are_not_copied_where_that_takes_much_of_the_machine(monkeypatch):
     monkeypatch.setattr(_openvino_memory, "multiplies_brain_floats", lambda: True)
     weights = 0.63 * 1024 * 10240
-    for total, copied in ((9 * weights, True), (7 * weights, False)):
+    for total, limit, copied in (
+        (9 * weights, 0, True),
+        (7 * weights, 0, False),
+        (7 * weights, 9 * weights, False),
+        (99 * weights, 7 * weights, False),
+        (99 * weights, 9 * weights, True),
+    ):
         memory = SimpleNamespace(total=int(total))
         monkeypatch.setattr(psutil, "virtual_memory", lambda memory=memory: memory)
-        assert _openvino_memory.reads_brain_floats(of_four_bits()) is copied
+        options = LoadOptions(num_ctx=1024, memory_limit_bytes=int(limit))
+        assert _openvino_memory.reads_brain_floats(of_four_bits(), options) is copied
 
 
 def test_a_file_that_says_nothing_costs_its_size_and_the_process():

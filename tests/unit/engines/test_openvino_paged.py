@@ -149,11 +149,12 @@ def test_whatever_is_read_when_every_text_is_as_if_alone(decoder: PagedDecoder, 
                 # It is left, and another begins where it was.
                 texts[n], read[n], count = text(chance.randrange(10**6), 340), 0, 50
             if count:
-                rows.append(Row(texts[n][read[n] : read[n] + count], read[n], blocks[n], True))
+                scored = chance.random() < 0.4
+                rows.append(Row(texts[n][read[n] : read[n] + count], read[n], blocks[n], scored))
                 read[n] += count
-                wanted.append(keys_of(texts[n][: read[n]])[-1])
+                wanted += keys_of(texts[n][: read[n]])[-1:] if scored else []
         if rows:
-            assert decoder.step(rows)[:, 0].tolist() == wanted
+            assert decoder.step(rows).reshape(-1).tolist() == wanted
         if chance.random() < 0.3:
             # A text goes on from a copy of its last block.
             n = chance.randrange(4)
@@ -163,6 +164,16 @@ def test_whatever_is_read_when_every_text_is_as_if_alone(decoder: PagedDecoder, 
                 places[4 * WINDOW_BLOCKS + n], blocks[n][last] = blocks[n][last], spare
     for n in range(4):
         assert networks()[0].keys(blocks[n], read[n]).tolist() == keys_of(texts[n][: read[n]])
+
+
+def test_as_many_texts_as_there_is_room_for_are_read_at_once(decoder: PagedDecoder) -> None:
+    texts = [text(seed, 128) for seed in range(20, 24)]
+    rows = [Row(tokens, 0, range(4 * at, 4 * at + 4), True) for at, tokens in enumerate(texts)]
+    together: list[int] = []
+    read = networks()[1].read
+    networks()[1].read = lambda some: (together.append(len(some)), read(some))  # type: ignore[method-assign]
+    assert decoder.step(rows)[:, 0].tolist() == [keys_of(tokens)[-1] for tokens in texts]
+    assert together == [2, 2]
 
 
 def test_two_texts_in_turns(decoder: PagedDecoder) -> None:
