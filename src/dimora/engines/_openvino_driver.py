@@ -170,7 +170,7 @@ class Driver(threading.Thread):
         self._context_tokens = context_tokens
         self._inbox: queue.SimpleQueue[Ask | None] = queue.SimpleQueue()
         self._answers: list[_Answer] = []
-        self._pace = Pace()
+        self._pace = Pace(decoder.tile_tokens)
         self._costs = StepCosts()
         self._failed = False
 
@@ -218,9 +218,13 @@ class Driver(threading.Thread):
         started = time.perf_counter()
         scores = iter(self._decoder.step(rows))
         seconds = time.perf_counter() - started
-        self._pace.note(sum(len(row.tokens) for row in rows), seconds)
-        only_writes = all(answer.is_writing for answer, _ in planned)
-        self._costs.note(len(rows) if only_writes else 0, seconds)
+        writes = sum(len(some) for answer, some in planned if answer.is_writing)
+        reads = sum(len(row.tokens) for row in rows) - writes
+        if self._decoder.reads_apart:
+            self._pace.note(reads, seconds - self._costs.seconds(writes))
+        else:
+            self._pace.note(reads + writes, seconds)
+        self._costs.note(0 if reads else writes, seconds)
         for answer, some in planned:
             wanted = [next(scores) for row in some if row.wanted]
             if wanted:
@@ -243,14 +247,13 @@ class Driver(threading.Thread):
     def _plan(self) -> Iterator[tuple[_Answer, int]]:
         """Which answers take part in a step, and how many of their unread tokens."""
         writing = [answer for answer in self._answers if answer.is_writing]
-        room = self._pace.tokens
         rows = sum(answer.unread for answer in writing)
         for answer in writing:
             most = _MOST_ROWS // len(writing) - answer.unread
             answer.guess(self._costs.best_guess(answer.trust, rows, len(writing), most))
             rows += len(answer.guessed)
             yield answer, answer.unread
-        room = max(room - rows, LEAST_TOKENS)
+        room = self._room(rows)
         for answer in self._answers:
             if not answer.is_writing and room > 1:
                 count = min(room, answer.unread)
@@ -258,6 +261,12 @@ class Driver(threading.Thread):
                 count -= answer.unread - count == 1
                 room -= count
                 yield answer, count
+
+    def _room(self, rows: int) -> int:
+        """For tokens of prompts, beside so many rows that are written."""
+        if self._decoder.reads_apart:
+            return self._pace.tokens(self._costs.seconds(rows))
+        return max(self._pace.tokens() - rows, LEAST_TOKENS)
 
     def _rows(self, answer: _Answer, count: int) -> list[Row]:
         """A prompt is read in long rows. What is written is read in rows of one token each, also

@@ -11,8 +11,8 @@ from __future__ import annotations
 _STEP_TOKENS = 256
 LEAST_TOKENS = 32
 _STEP_SECONDS = 0.75
-# Whole numbers of so many are read a sixth faster than 96 or 160, in which kernels leave a rest.
-_TILE_TOKENS = 64
+# Prompts get so much of it, however many answers are written beside them.
+_LEAST_READING_SECONDS = 0.5
 # What is newest counts for so much: texts grow longer, and machines get busy.
 _NEWEST = 0.25
 # Rows of one token that are written together; above that steps are not compared.
@@ -20,18 +20,21 @@ _MOST_ROWS = 64
 
 
 class Pace:
-    """How many tokens of prompts are read in a step."""
+    """How many tokens of prompts are read in a step: a whole number of `tile` tokens, in which
+    kernels leave no rest, or half of one."""
 
-    def __init__(self) -> None:
+    def __init__(self, tile: int) -> None:
+        self._tile = tile
         self._tokens_per_second = 0.0
         self._has_begun = False
 
-    @property
-    def tokens(self) -> int:
+    def tokens(self, other_seconds: float = 0.0) -> int:
+        """Of a step that has other work for so long."""
         if not self._tokens_per_second:
             return _STEP_TOKENS // 2
-        most = min(self._tokens_per_second * _STEP_SECONDS, _STEP_TOKENS)
-        return round(most / _TILE_TOKENS) * _TILE_TOKENS or LEAST_TOKENS
+        seconds = max(_STEP_SECONDS - other_seconds, _LEAST_READING_SECONDS)
+        most = min(self._tokens_per_second * seconds, _STEP_TOKENS)
+        return round(most / self._tile) * self._tile or self._tile // 2
 
     def note(self, tokens: int, seconds: float) -> None:
         if tokens < LEAST_TOKENS:

@@ -36,7 +36,9 @@ def follows(tokens: Sequence[int]) -> int:
 class Remembering:
     """Stands for a model and its cache."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, reads_apart: bool) -> None:
+        self.reads_apart = reads_apart
+        self.tile_tokens = 128 if reads_apart else 64
         self.memory = np.full((count, BLOCK_TOKENS), -1)
         self.blocks = Blocks(count, BLOCK_TOKENS, self.copy_block)
         self.steps: list[list[Row]] = []
@@ -73,9 +75,9 @@ def expected(prompt: Sequence[int], count: int) -> list[int]:
     return tokens[len(prompt) :]
 
 
-@pytest.fixture
-def decoder() -> Remembering:
-    return Remembering(80)
+@pytest.fixture(params=[False, True], ids=["at once", "apart"])
+def decoder(request: pytest.FixtureRequest) -> Remembering:
+    return Remembering(80, reads_apart=request.param)
 
 
 @pytest.fixture

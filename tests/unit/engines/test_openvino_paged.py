@@ -95,7 +95,8 @@ def test_long_pieces_are_read_by_one_network_and_the_scores_are_of_the_other(
     assert scores[0] == keys_of(tokens)[-1]
     writing, reading = networks()
     assert [len(row.tokens) for row in writing.rows] == [2]
-    assert [len(row.tokens) for row in reading.rows] == [128, 70]
+    # The last are no one's, and make 128 of them.
+    assert [len(row.tokens) for row in reading.rows] == [128, 70, 58]
 
 
 def test_short_pieces_and_single_tokens_never_meet_brain_floats(decoder: PagedDecoder) -> None:
@@ -173,7 +174,16 @@ def test_as_many_texts_as_there_is_room_for_are_read_at_once(decoder: PagedDecod
     read = networks()[1].read
     networks()[1].read = lambda some: (together.append(len(some)), read(some))  # type: ignore[method-assign]
     assert decoder.step(rows)[:, 0].tolist() == [keys_of(tokens)[-1] for tokens in texts]
-    assert together == [2, 2]
+    # Each with a few tokens that are no one's.
+    assert together == [3, 3]
+
+
+@pytest.mark.parametrize(("count", "filler"), [(40, 0), (56, 0), (57, 71), (128, 0), (150, 0)])
+def test_a_tile_is_made_full_where_that_is_faster(
+    decoder: PagedDecoder, count: int, filler: int
+) -> None:
+    decoder.step([Row(text(30, count), 0, range(8), False)])
+    assert sum(len(row.tokens) for row in networks()[1].rows) == count + filler
 
 
 def test_two_texts_in_turns(decoder: PagedDecoder) -> None:

@@ -18,10 +18,10 @@ def costs(**milliseconds: float) -> StepCosts:
 
 def begun() -> Pace:
     """One that has seen the first step, in which matrices are packed."""
-    pace = Pace()
-    usual = pace.tokens
+    pace = Pace(64)
+    usual = pace.tokens()
     pace.note(128, 60.0)
-    assert pace.tokens == usual
+    assert pace.tokens() == usual
     return pace
 
 
@@ -97,12 +97,24 @@ def test_a_prompt_between_is_a_change_too() -> None:
 def test_steps_of_prompts_are_as_long_as_a_moment() -> None:
     pace = begun()
     pace.note(128, 1.28)
-    assert pace.tokens == 64
+    assert pace.tokens() == 64
     pace.note(8, 8.0)
-    assert pace.tokens == 64
+    assert pace.tokens() == 64
     slow = begun()
     slow.note(128, 128.0)
-    assert slow.tokens == LEAST_TOKENS
+    assert slow.tokens() == LEAST_TOKENS
+
+
+def test_other_work_in_a_step_leaves_less_time_to_read_and_never_too_little() -> None:
+    pace = Pace(128)
+    pace.note(128, 60.0)
+    pace.note(128, 128 / 330)
+    assert (pace.tokens(), pace.tokens(0.1), pace.tokens(0.25)) == (256, 256, 128)
+    assert pace.tokens(20.0) == 128
+    slow = Pace(128)
+    slow.note(128, 60.0)
+    slow.note(128, 128 / 50)
+    assert slow.tokens(0.5) == 64
 
 
 @pytest.mark.parametrize(
@@ -112,4 +124,4 @@ def test_steps_of_prompts_are_as_long_as_a_moment() -> None:
 def test_a_prompt_is_read_in_as_many_tokens_as_kernels_take_well(rate: float, tokens: int) -> None:
     pace = begun()
     pace.note(128, 128 / rate)
-    assert pace.tokens == tokens
+    assert pace.tokens() == tokens
