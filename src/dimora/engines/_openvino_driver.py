@@ -221,7 +221,7 @@ class Driver(threading.Thread):
         writes = sum(len(some) for answer, some in planned if answer.is_writing)
         reads = sum(len(row.tokens) for row in rows) - writes
         if self._decoder.reads_apart:
-            self._pace.note(reads, seconds - self._costs.seconds(writes))
+            self._pace.note(reads, seconds, self._costs.seconds(writes))
         else:
             self._pace.note(reads + writes, seconds)
         self._costs.note(0 if reads else writes, seconds)

@@ -36,14 +36,17 @@ class Pace:
         most = min(self._tokens_per_second * seconds, _STEP_TOKENS)
         return round(most / self._tile) * self._tile or self._tile // 2
 
-    def note(self, tokens: int, seconds: float) -> None:
+    def note(self, tokens: int, seconds: float, other_seconds: float = 0.0) -> None:
+        """A step that took so long, of which other work may have taken about the last."""
         if tokens < LEAST_TOKENS:
             return
         if not self._has_begun:
             # Matrices are packed when they are first used, which takes longer than to read.
             self._has_begun = True
         else:
-            self._tokens_per_second = _newer(self._tokens_per_second, tokens / max(seconds, 1e-6))
+            # What other work takes is a guess: it may not make reading seem endlessly fast.
+            reading = max(seconds - min(other_seconds, seconds / 2), 1e-6)
+            self._tokens_per_second = _newer(self._tokens_per_second, tokens / reading)
 
 
 class StepCosts:

@@ -111,6 +111,9 @@ def test_other_work_in_a_step_leaves_less_time_to_read_and_never_too_little() ->
     pace.note(128, 128 / 330)
     assert (pace.tokens(), pace.tokens(0.1), pace.tokens(0.25)) == (256, 256, 128)
     assert pace.tokens(20.0) == 128
+    # What was guessed of the other work was far too much.
+    pace.note(128, 1.0, 20.0)
+    assert pace.tokens(0.25) == 128
     slow = Pace(128)
     slow.note(128, 60.0)
     slow.note(128, 128 / 50)
