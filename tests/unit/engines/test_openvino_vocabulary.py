@@ -79,7 +79,8 @@ def engine_with(tokenizer: Pieces) -> OpenVino:
     summary = ModelSummary(name="m", digest="", size_bytes=1, modified_at=0.0, details=details)
     model = Model(summary=summary, weights_digest="w", architecture="llama")
     nothing: Any = None
-    return OpenVino(nothing, nothing, tokenizer, [], model, LoadOptions(num_ctx=64))
+    decoder: Any = SimpleNamespace(tile_tokens=64, reads_apart=False)
+    return OpenVino(decoder, nothing, tokenizer, [], model, LoadOptions(num_ctx=64))
 
 
 @pytest.fixture
