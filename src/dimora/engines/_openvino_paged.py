@@ -4,7 +4,7 @@ Processors with AMX multiply brain floats (16 bits, of which 8 are the exponent)
 fast as bytes, but only many rows of them at once. So there long pieces of prompts are read by a
 network that computes with brain floats throughout, and what it found is put into the cache of the
 one that writes. All scores come from the latter. Nothing here knows requests: see
-`_openvino_driver` for what is read when, and `docs/decisions/0020` for why.
+`_openvino_driver` for what is read when, and `docs/decisions/0028` for why.
 """
 
 from __future__ import annotations
