@@ -15,8 +15,8 @@ import ollama
 import pytest
 
 from dimora.cli.door import ServerDoor
+from dimora.core.addresses import Address
 from dimora.core.errors import Forbidden
-from dimora.core.settings import Address
 from dimora.tasks.take_file import TakeFile
 from tests.conftest import Server, run_dimora, serving
 from tests.unit.models.making import tiny_adapter, tiny_gguf

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from dimora.core.addresses import Address
 from dimora.core.errors import Cancelled, DimoraError, InternalError, NotAuthenticated, NotFound
 from dimora.core.frames import FrameReader
-from dimora.core.settings import Address, Settings
+from dimora.core.settings import Settings
 from dimora.core.types import Done, Event, Principal, Request
 
 if TYPE_CHECKING:

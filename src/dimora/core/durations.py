@@ -10,12 +10,14 @@ import re
 
 FOREVER = math.inf
 
+# Go counts nanoseconds in 64 bits; what ends later than that is no date a clock can tell.
+_LIMIT_SECONDS = 9.2e9
 _UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 _PIECE = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a Go duration such as `1h30m`; negative means FOREVER.
+    """Seconds of a Go duration such as `1h30m`, FOREVER as `bounded` has it.
 
     Raises ValueError, also for a bare number other than `0`, as Go does.
     """
@@ -34,7 +36,12 @@ def parse_duration(text: str) -> float:
         end = piece.end()
     if not body or end != len(body):
         raise ValueError(f"invalid duration {text!r}: write it like 30s, 5m or 1h30m")
-    return FOREVER if sign < 0 and seconds > 0 else seconds
+    return bounded(sign * seconds)
+
+
+def bounded(seconds: float) -> float:
+    """FOREVER when negative, and when it is longer than Go could count."""
+    return float(seconds) if 0 <= seconds <= _LIMIT_SECONDS else FOREVER
 
 
 def format_duration(seconds: float) -> str:

@@ -6,10 +6,7 @@ A value that cannot be parsed, and a key that does not exist, is an error that n
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
 import os
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,50 +14,31 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hi
 
 import msgspec
 
-from dimora.core.durations import FOREVER, format_duration, parse_duration
+from dimora.core.addresses import Address, read_address
+from dimora.core.api_keys import ApiKey, read_api_keys
+from dimora.core.durations import format_duration
 from dimora.core.errors import ConfigurationError
 from dimora.core.tool_tables import ToolTable, read_tools, show_tools
 from dimora.core.written import (
     DEFAULT_HUB,
     Credential,
+    read_bytes,
     read_credentials,
     read_hosts,
+    read_path,
     read_proxy,
+    read_seconds,
+    read_share,
     read_text,
     read_token,
+    read_truth,
     read_url,
+    read_whole,
     read_words,
     show_proxy,
 )
 
-DEFAULT_PORT = 11434
 DEFAULT_REGISTRIES = ("registry.ollama.ai", "hf.co", "huggingface.co")
-
-
-class Address(NamedTuple):
-    host: str
-    port: int
-
-    @property
-    def is_loopback(self) -> bool:
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key's holder; the key itself is kept only as its sha256."""
-
-    user: str
-    sha256: str
-    workspace: str = "main"
-    roles: tuple[str, ...] = ("user",)
 
 
 class Knob(NamedTuple):
@@ -76,152 +54,23 @@ class Knob(NamedTuple):
     show: Callable[[Any], str] | None = None
 
 
-def _path(value: Any) -> Path:
-    return Path(read_text(value)).expanduser().absolute()
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool):
-        raise ValueError("must be a whole number")
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        raise ValueError("must be a whole number") from None
-    if number < 0:
-        raise ValueError("must not be negative")
-    return number
-
-
-def _truth(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    word = str(value).strip().lower()
-    if word in ("1", "true", "yes", "on"):
-        return True
-    if word in ("0", "false", "no", "off", ""):
-        return False
-    raise ValueError("must be true or false")
-
-
-def _seconds(value: Any) -> float:
-    """A duration; bare numbers are seconds, negative is forever."""
-    if isinstance(value, bool):
-        raise ValueError("must be a duration like 5m")
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return parse_duration(read_text(value))
-    return FOREVER if number < 0 else number
-
-
-def _share(value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ValueError("must be a share such as 0.1") from None
-    if isinstance(value, bool) or not 0 <= number <= 100:
-        raise ValueError("must be a share such as 0.1")
-    return number
-
-
-_SIZE_UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-
-
-def _bytes(value: Any) -> int:
-    text = str(value).strip().upper().removesuffix("IB").removesuffix("B")
-    number = text.rstrip("KMGT")
-    try:
-        return int(float(number) * _SIZE_UNITS[text[len(number) :]])
-    except (ValueError, KeyError):
-        raise ValueError("must be a size like 800M or 16G") from None
-
-
-def _address(value: Any) -> Address:
-    """`[scheme://]host[:port][/path]`, as OLLAMA_HOST is written."""
-    text = read_text(value)
-    scheme, _, rest = text.rpartition("://")
-    rest = rest.split("/")[0]
-    fallback = {"http": 80, "https": 443}.get(scheme, DEFAULT_PORT)
-    if rest.startswith("["):
-        host, _, port = rest[1:].partition("]")
-        port = port.removeprefix(":")
-    elif rest.count(":") > 1:
-        host, port = rest, ""
-    else:
-        host, _, port = rest.partition(":")
-    if port and not (port.isdigit() and int(port) < 65536):
-        raise ValueError("must be host:port with a port below 65536")
-    return Address(host or "127.0.0.1", int(port) if port else fallback)
-
-
-_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
-
-
-def _api_keys(value: Any) -> tuple[ApiKey, ...]:
-    """A list of tables (file), or `name:key[:role],...` (environment).
-
-    An error names an entry by its number: where a name is forgotten, the key stands in its place.
-    """
-    if isinstance(value, str):
-        value = [_written_key(entry) for entry in value.split(",") if entry.strip()]
-    if not isinstance(value, list):
-        raise ValueError("must be a list of tables with user and key")
-    keys = []
-    for number, entry in enumerate(value, 1):
-        try:
-            keys.append(_api_key(entry))
-        except ValueError as why:
-            raise ValueError(f"cannot be used: entry {number} {why}") from None
-    return tuple(keys)
-
-
-def _written_key(entry: str) -> dict[str, str] | None:
-    words = [word.strip() for word in entry.split(":")]
-    if len(words) > 3:
-        return None
-    return dict(zip(("user", "key", "role"), words, strict=False))
-
-
-def _api_key(entry: Any) -> ApiKey:
-    if not isinstance(entry, dict) or not entry.get("user"):
-        raise ValueError("must be name:key[:role], or a table with user and key")
-    known = {"user", "key", "sha256", "workspace", "role", "roles"}
-    if unknown := set(entry) - known:
-        raise ValueError(f"has unknown words: {', '.join(sorted(unknown))}")
-    key = str(entry.get("key", ""))
-    if key and len(key) < 16:
-        raise ValueError("has a key that is shorter than 16 characters")
-    digest = entry.get("sha256") or (key and hashlib.sha256(key.encode()).hexdigest())
-    if not digest:
-        raise ValueError("has no key")
-    if not (isinstance(digest, str) and _SHA256.fullmatch(digest)):
-        raise ValueError("has a sha256 that is not 64 hexadecimal digits")
-    roles = entry.get("roles", [entry.get("role", "user")])
-    if not (isinstance(roles, list) and roles and all(isinstance(r, str) and r for r in roles)):
-        raise ValueError("must name a role, or none at all, which means user")
-    return ApiKey(
-        user=str(entry["user"]),
-        sha256=digest.lower(),
-        workspace=str(entry.get("workspace", "main")),
-        roles=tuple(roles),
-    )
-
-
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting there is. Sizes are bytes, times seconds; 0 mostly means "choose for me"."""
 
     home: Annotated[
         Path,
-        Knob(_path, "folder of all that Dimora keeps: models, documents, logs", ("DIMORA_HOME",)),
+        Knob(
+            read_path, "folder of all that Dimora keeps: models, documents, logs", ("DIMORA_HOME",)
+        ),
     ] = Path("~/.dimora")
     host: Annotated[
         Address,
-        Knob(_address, "address and port to serve on", ("DIMORA_HOST", "OLLAMA_HOST")),
-    ] = Address("127.0.0.1", DEFAULT_PORT)
+        Knob(read_address, "address and port to serve on", ("DIMORA_HOST", "OLLAMA_HOST")),
+    ] = Address("127.0.0.1", 11434)
     models: Annotated[
         Path,
         Knob(
-            _path,
+            read_path,
             "model store in Ollama's layout; default: models in home",
             ("DIMORA_MODELS", "OLLAMA_MODELS"),
         ),
@@ -250,7 +99,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     api_keys: Annotated[
         tuple[ApiKey, ...],
-        Knob(_api_keys, "who may call: name:key[:role],...", ("DIMORA_API_KEYS",), secret=True),
+        Knob(read_api_keys, "who may call: name:key[:role],...", ("DIMORA_API_KEYS",), secret=True),
     ] = ()
     engine: Annotated[
         str,
@@ -271,7 +120,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     context_length: Annotated[
         int,
         Knob(
-            _whole,
+            read_whole,
             "tokens of context when nobody says; 0 for 4096",
             ("DIMORA_CONTEXT_LENGTH", "OLLAMA_CONTEXT_LENGTH"),
         ),
@@ -279,7 +128,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     num_parallel: Annotated[
         int,
         Knob(
-            _whole,
+            read_whole,
             "answers a model writes at a time; 0 for 4",
             ("DIMORA_NUM_PARALLEL", "OLLAMA_NUM_PARALLEL"),
         ),
@@ -287,7 +136,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_loaded_models: Annotated[
         int,
         Knob(
-            _whole,
+            read_whole,
             "models in memory at a time; 0 for as many as fit",
             ("DIMORA_MAX_LOADED_MODELS", "OLLAMA_MAX_LOADED_MODELS"),
         ),
@@ -295,7 +144,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit_bytes: Annotated[
         int,
         Knob(
-            _bytes,
+            read_bytes,
             "memory for all models, such as 16G; 0 for 80% of what is free",
             ("DIMORA_MEMORY_LIMIT",),
         ),
@@ -303,13 +152,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_queue: Annotated[
         int,
         Knob(
-            _whole, "requests that may wait for a model", ("DIMORA_MAX_QUEUE", "OLLAMA_MAX_QUEUE")
+            read_whole,
+            "requests that may wait for a model",
+            ("DIMORA_MAX_QUEUE", "OLLAMA_MAX_QUEUE"),
         ),
     ] = 512
     max_queue_per_workspace: Annotated[
         int,
         Knob(
-            _whole,
+            read_whole,
             "requests of one workspace that may wait for a model; 0 for no such limit",
             ("DIMORA_MAX_QUEUE_PER_WORKSPACE",),
         ),
@@ -317,7 +168,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_alive_seconds: Annotated[
         float,
         Knob(
-            _seconds,
+            read_seconds,
             "how long an unused model stays in memory",
             ("DIMORA_KEEP_ALIVE", "OLLAMA_KEEP_ALIVE"),
         ),
@@ -325,7 +176,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     load_timeout_seconds: Annotated[
         float,
         Knob(
-            _seconds,
+            read_seconds,
             "how long loading may take",
             ("DIMORA_LOAD_TIMEOUT", "OLLAMA_LOAD_TIMEOUT"),
         ),
@@ -339,11 +190,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ()
     max_body_bytes: Annotated[
-        int, Knob(_bytes, "largest request body, such as 64M", ("DIMORA_MAX_BODY",))
+        int, Knob(read_bytes, "largest request body, such as 64M", ("DIMORA_MAX_BODY",))
     ] = 64 * 2**20
     strict: Annotated[
         bool,
-        Knob(_truth, "refuse what would only be warned about", ("DIMORA_STRICT",)),
+        Knob(read_truth, "refuse what would only be warned about", ("DIMORA_STRICT",)),
     ] = False
     ollama_version: Annotated[
         str,
@@ -352,7 +203,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     no_history: Annotated[
         bool,
         Knob(
-            _truth,
+            read_truth,
             "keep no history of the terminal session",
             ("DIMORA_NOHISTORY", "OLLAMA_NOHISTORY"),
         ),
@@ -360,7 +211,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     link_files: Annotated[
         bool,
         Knob(
-            _truth,
+            read_truth,
             "share local model files with the store by hard link, which makes them read-only;"
             " false copies them",
             ("DIMORA_LINK_FILES",),
@@ -369,7 +220,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     no_prune: Annotated[
         bool,
         Knob(
-            _truth,
+            read_truth,
             "keep files of the store that no model needs",
             ("DIMORA_NOPRUNE", "OLLAMA_NOPRUNE"),
         ),
@@ -439,7 +290,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     perplexity_rise: Annotated[
         float,
         Knob(
-            _share,
+            read_share,
             "how much the perplexity of a converted model may rise (0.1 is 10%); above this you"
             " are asked",
             ("DIMORA_PERPLEXITY_RISE",),
@@ -448,7 +299,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     top_agreement: Annotated[
         float,
         Knob(
-            _share,
+            read_share,
             "how often the converted model must agree on the likeliest next word; below this you"
             " are asked",
             ("DIMORA_TOP_AGREEMENT",),
@@ -471,7 +322,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             show=show_tools,
         ),
     ] = ()
-    debug: Annotated[bool, Knob(_truth, "log more", ("DIMORA_DEBUG", "OLLAMA_DEBUG"))] = False
+    debug: Annotated[bool, Knob(read_truth, "log more", ("DIMORA_DEBUG", "OLLAMA_DEBUG"))] = False
 
     @property
     def models_path(self) -> Path:

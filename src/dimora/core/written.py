@@ -1,16 +1,22 @@
-"""Reads what people write in settings: text, lists, hosts, URLs, credentials, proxies.
+"""Reads what people write in settings: text, numbers, lists, hosts, URLs, credentials, proxies.
 
 What is wrong is told by a ValueError that never holds what was written.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from dimora.core.durations import bounded, parse_duration
+
 DEFAULT_HUB = "https://huggingface.co"
+
+_SIZE_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +33,68 @@ def read_text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("must be text")
     return value.strip().strip("\"'")
+
+
+def read_path(value: Any) -> Path:
+    return Path(read_text(value)).expanduser().absolute()
+
+
+def read_truth(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower()
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError("must be true or false")
+
+
+def read_whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("must be a whole number")
+    try:
+        number = int(value)
+    except ValueError:
+        raise ValueError("must be a whole number") from None
+    if number < 0:
+        raise ValueError("must not be negative")
+    return number
+
+
+def read_share(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError("must be a share such as 0.1") from None
+    if isinstance(value, bool) or not 0 <= number <= 100:
+        raise ValueError("must be a share such as 0.1")
+    return number
+
+
+def read_seconds(value: Any) -> float:
+    """A duration; bare numbers are seconds, negative is forever."""
+    if isinstance(value, bool):
+        raise ValueError("must be a duration like 5m")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return parse_duration(read_text(value))
+    if math.isnan(number):
+        raise ValueError("must be a duration like 5m")
+    return bounded(number)
+
+
+def read_bytes(value: Any) -> int:
+    text = str(value).strip().upper().removesuffix("IB").removesuffix("B")
+    number = text.rstrip("KMGT")
+    try:
+        size = int(float(number) * _SIZE_UNITS[text[len(number) :]])
+    except (ValueError, KeyError, OverflowError):
+        raise ValueError("must be a size like 800M or 16G") from None
+    if size < 0:
+        raise ValueError("must not be negative")
+    return size
 
 
 def read_words(value: Any) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import inspect as types
 
-from dimora.core.durations import FOREVER, parse_duration
+from dimora.core.durations import bounded, parse_duration
 from dimora.core.errors import BadRequest
 from dimora.tasks.options import Options, options_from
 
@@ -22,8 +22,6 @@ T = TypeVar("T")
 
 # Whole numbers beyond this cannot cross MessagePack to a worker.
 _INTEGER_LIMIT = 2**63
-# Go counts nanoseconds in 64 bits; what ends later than that is no date a clock can tell.
-_DURATION_LIMIT = 9.2e9
 # A caller's own words in a message are cut here: enough to recognise them.
 _QUOTE_CHARACTERS = 200
 _WARNINGS_AT_MOST = 20
@@ -118,8 +116,7 @@ def quote(words: Any) -> str:
 def keep_alive_from(value: Any) -> float | None:
     """Seconds of a `keep_alive` field: a number, or a duration string such as `10m`.
 
-    Negative is FOREVER, and so is what Go could not count; absent is None. A bare number in a
-    string is an error, as in Go.
+    Absent is None. A bare number in a string is an error, as in Go.
 
     Raises:
         BadRequest: it is neither, or not a duration.
@@ -131,17 +128,13 @@ def keep_alive_from(value: Any) -> float | None:
         raise BadRequest(f"Unsupported type: '{word}'", param="keep_alive")
     if isinstance(value, str):
         try:
-            return _bounded(parse_duration(value))
+            return parse_duration(value)
         except ValueError:
             raise BadRequest(
                 f"invalid keep_alive {quote(value)}: write it like 30s, 5m or 1h30m",
                 param="keep_alive",
             ) from None
-    return FOREVER if value < 0 else _bounded(value)
-
-
-def _bounded(seconds: float) -> float:
-    return FOREVER if seconds > _DURATION_LIMIT else float(seconds)
+    return bounded(value)
 
 
 def read_options(values: Mapping[str, Any]) -> tuple[Options, tuple[str, ...]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 
+from dimora.core.api_keys import ApiKey
 from dimora.core.errors import ConfigurationError, NotAuthenticated
-from dimora.core.settings import ApiKey, Settings
+from dimora.core.settings import Settings
 from dimora.core.types import Principal
 from dimora.governance.policy import GRANTS
 

@@ -14,8 +14,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from dimora.core.addresses import Address
 from dimora.core.errors import ConfigurationError
-from dimora.core.settings import Address, Settings
+from dimora.core.settings import Settings
 
 if TYPE_CHECKING:
     from dimora.server.answering import House

@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from dimora.cli.door import Ending, HouseDoor, ServerDoor, _Answer, read_events, read_refusal
+from dimora.core.addresses import Address
 from dimora.core.errors import Cancelled, InternalError, NotAuthenticated, NotFound
 from dimora.core.frames import pack
-from dimora.core.settings import Address, load_settings
+from dimora.core.settings import load_settings
 from dimora.core.types import Done
 from dimora.dialects.native import failure_of
 from dimora.tasks.generation import GenerationDone, TextPiece, ThoughtPiece

@@ -20,6 +20,9 @@ from dimora.core.durations import FOREVER, format_duration, parse_duration
         ("-1m", FOREVER),
         ("-0s", 0),
         ("+5s", 5),
+        ("2000000h", 7.2e9),
+        ("3000000h", FOREVER),
+        ("9" * 400 + "h", FOREVER),
     ],
 )
 def test_go_durations_are_understood(text, seconds):

@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from dimora.core.addresses import Address
 from dimora.core.durations import FOREVER
 from dimora.core.errors import ConfigurationError
-from dimora.core.settings import Address, Settings, explain, knobs, load_settings
+from dimora.core.settings import Settings, explain, knobs, load_settings
 
 
 def load(tmp_path: Path, flags=None, **environ: str) -> Settings:
@@ -63,7 +64,8 @@ def test_addresses_are_read_as_ollama_reads_them(tmp_path, text, address):
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("10m", 600), ("90", 90), ("-1", FOREVER), ("0", 0), ("1h30m", 5400)]
+    ("text", "seconds"),
+    [("10m", 600), ("90", 90), ("-1", FOREVER), ("0", 0), ("1h30m", 5400), ("1e300", FOREVER)],
 )
 def test_keep_alive_takes_durations_and_bare_seconds(tmp_path, text, seconds):
     assert load(tmp_path, OLLAMA_KEEP_ALIVE=text).keep_alive_seconds == seconds
@@ -76,8 +78,11 @@ def test_keep_alive_takes_durations_and_bare_seconds(tmp_path, text, seconds):
         ("DIMORA_MAX_QUEUE", "-4"),
         ("DIMORA_STRICT", "perhaps"),
         ("DIMORA_MEMORY_LIMIT", "5 apples"),
+        ("DIMORA_MEMORY_LIMIT", "-5G"),
+        ("DIMORA_MEMORY_LIMIT", "inf"),
         ("DIMORA_HOST", "here:99999"),
         ("DIMORA_KEEP_ALIVE", "soon"),
+        ("DIMORA_KEEP_ALIVE", "nan"),
     ],
 )
 def test_an_unparsable_value_is_an_error_that_names_its_origin(tmp_path, name, value):
@@ -86,6 +91,12 @@ def test_an_unparsable_value_is_an_error_that_names_its_origin(tmp_path, name, v
     assert f"${name}" in caught.value.message
     assert value in caught.value.message
     assert caught.value.hint
+
+
+def test_a_part_of_a_whole_number_is_an_error(tmp_path):
+    (tmp_path / "dimora.toml").write_text("max_queue = 3.5\n")
+    with pytest.raises(ConfigurationError, match="whole number"):
+        load(tmp_path)
 
 
 def test_an_unknown_key_in_the_file_is_an_error(tmp_path):

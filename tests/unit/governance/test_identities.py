@@ -6,8 +6,9 @@ import hmac
 
 import pytest
 
+from dimora.core.api_keys import ApiKey
 from dimora.core.errors import ConfigurationError, Forbidden, NotAuthenticated
-from dimora.core.settings import ApiKey, Settings
+from dimora.core.settings import Settings
 from dimora.core.types import Principal
 from dimora.governance import identities
 from dimora.governance.identities import Identities

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from dimora.core.addresses import Address
 from dimora.core.errors import NotAuthenticated
-from dimora.core.settings import Address, Settings
+from dimora.core.settings import Settings
 from dimora.core.types import Event, Principal, Request
 
 ANNA = Principal(user="anna", workspace="main", roles=("user",), proof="api_key")

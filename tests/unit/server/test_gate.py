@@ -7,7 +7,8 @@ from base64 import b64encode
 
 import pytest
 
-from dimora.core.settings import Address, ApiKey
+from dimora.core.addresses import Address
+from dimora.core.api_keys import ApiKey
 from dimora.core.types import Done
 from dimora.server.gate import read_credential
 from dimora.tasks.list_models import ModelsFound

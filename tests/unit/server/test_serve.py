@@ -7,8 +7,10 @@ import sys
 
 import pytest
 
+from dimora.core.addresses import Address
+from dimora.core.api_keys import ApiKey
 from dimora.core.errors import ConfigurationError
-from dimora.core.settings import Address, ApiKey, Settings
+from dimora.core.settings import Settings
 from dimora.server.serve import check_bind
 
 KEYS = (ApiKey(user="anna", sha256="0"),)

@@ -13,7 +13,8 @@ import click
 from dimora.cli.asking import door_here
 from dimora.cli.door import who_answers
 from dimora.cli.words import dim, harmless, print_json, wants_colour
-from dimora.core.settings import Address, load_settings
+from dimora.core.addresses import Address
+from dimora.core.settings import load_settings
 from dimora.tasks.examine_house import Examined, ExamineHouse
 from dimora.tasks.finding import Finding, Verdict
 
