@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dimora.tasks.base import TopToken
 from dimora.tasks.options import Sampling
@@ -78,11 +78,7 @@ class Sampler:
 
         sampling = self._sampling
         count = min(sampling.top_k, len(scores)) if sampling.top_k > 0 else len(scores)
-        # Most words are far from likely: looking for the best among the others is much quicker.
-        ids = numpy.flatnonzero(scores > scores.max() - _NEAR)
-        if len(ids) < count:
-            ids = numpy.argpartition(scores, -count)[-count:]
-        ids = ids[numpy.argsort(-scores[ids], kind="stable")][:count]
+        ids = _likeliest(scores, count)
         if sampling.typical_p < 1:
             odds = _softmax(scores[ids])
             surprise = -numpy.log(odds + 1e-30)
@@ -105,13 +101,28 @@ def log_probabilities(
 
     scores = scores.astype(numpy.float64)
     logs = scores - (scores.max() + numpy.log(numpy.exp(scores - scores.max()).sum()))
-    likeliest = numpy.argsort(-logs, kind="stable")[:alternatives]
     top = tuple(
         TopToken(int(id_), "", min(0.0, float(logs[id_])))
-        for id_ in likeliest
+        for id_ in _likeliest(scores, alternatives)
         if numpy.isfinite(logs[id_])
     )
     return min(0.0, float(logs[chosen])), top
+
+
+def _likeliest(scores: NDArray[numpy.floating[Any]], count: int) -> NDArray[numpy.int64]:
+    """Ids of so many scores, the highest first, of equal ones the first."""
+    import numpy
+
+    if not count:
+        return numpy.empty(0, numpy.int64)
+    # Most words are far from likely, and to sort them all takes as long as some layers.
+    ids = numpy.flatnonzero(scores > scores.max() - _NEAR)
+    if len(ids) < count:
+        ids = numpy.arange(len(scores))
+    if len(ids) > count:
+        least = numpy.partition(scores[ids], -count)[-count]
+        ids = ids[scores[ids] >= least]
+    return ids[numpy.argsort(-scores[ids], kind="stable")][:count]
 
 
 def _enough(odds: NDArray[numpy.float64], share: float) -> int:

@@ -7,6 +7,8 @@ from collections import Counter
 
 import numpy
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dimora.engines._sampling import Sampler, log_probabilities
 from dimora.tasks.options import Sampling
@@ -108,6 +110,13 @@ def test_log_probabilities_are_those_of_the_model():
     assert logprob == pytest.approx(math.log(0.25), abs=1e-4)
     assert [(t.id, round(math.exp(t.logprob), 3)) for t in top] == [(3, 0.5), (1, 0.25)]
     assert log_probabilities(SCORES, 3, 0)[1] == ()
+
+
+@given(st.lists(st.integers(-30, 30), min_size=2, max_size=40), st.integers(1, 40))
+def test_alternatives_are_in_order_and_of_equal_ones_the_first_comes_first(scores, count):
+    _, top = log_probabilities(numpy.array(scores, dtype=numpy.float32), 0, count)
+    in_order = sorted(range(len(scores)), key=lambda id_: (-scores[id_], id_))
+    assert [t.id for t in top] == in_order[:count]
 
 
 def test_what_a_grammar_has_ruled_out_is_no_alternative():
