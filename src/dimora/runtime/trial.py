@@ -147,7 +147,7 @@ class Trial:
             load_seconds=round(self._loan.load_seconds, 3),
             read_tokens=self._read_tokens,
             read_rate=round(self._read_rate, 1),
-            again_seconds=round(self._again_seconds, 4),
+            again_seconds=round(self._again_seconds, 6),
             written_rate=round(self._written_rate, 1),
             streams=self._streams if several else 0,
             together_rate=round(self._together_rate, 1),
