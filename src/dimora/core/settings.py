@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hi
 
 import msgspec
 
-from dimora.core.addresses import Address, read_address
+from dimora.core.addresses import DEFAULT_PORT, Address, read_address
 from dimora.core.api_keys import ApiKey, read_api_keys
 from dimora.core.durations import format_duration
 from dimora.core.errors import ConfigurationError
@@ -66,7 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: Annotated[
         Address,
         Knob(read_address, "address and port to serve on", ("DIMORA_HOST", "OLLAMA_HOST")),
-    ] = Address("127.0.0.1", 11434)
+    ] = Address("127.0.0.1", DEFAULT_PORT)
     models: Annotated[
         Path,
         Knob(
