@@ -5,6 +5,7 @@ What is wrong is told by a ValueError that never holds what was written.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from pathlib import Path
@@ -74,15 +75,13 @@ def read_share(value: Any) -> float:
 
 def read_seconds(value: Any) -> float:
     """A duration; bare numbers are seconds, negative is forever."""
-    if isinstance(value, bool):
-        raise ValueError("must be a duration like 5m")
-    try:
+    with contextlib.suppress(TypeError, ValueError):
         number = float(value)
-    except (TypeError, ValueError):
+        if not isinstance(value, bool) and not math.isnan(number):
+            return bounded(number)
+    with contextlib.suppress(ValueError):
         return parse_duration(read_text(value))
-    if math.isnan(number):
-        raise ValueError("must be a duration like 5m")
-    return bounded(number)
+    raise ValueError("must be a duration like 30s, 5m or 1h30m")
 
 
 def read_bytes(value: Any) -> int:

@@ -116,7 +116,7 @@ def quote(words: Any) -> str:
 def keep_alive_from(value: Any) -> float | None:
     """Seconds of a `keep_alive` field: a number, or a duration string such as `10m`.
 
-    Absent is None. A bare number in a string is an error, as in Go.
+    FOREVER as `bounded` has it; absent is None. A bare number in a string is an error, as in Go.
 
     Raises:
         BadRequest: it is neither, or not a duration.
